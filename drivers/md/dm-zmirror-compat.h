@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between the kernels that dm-zmirror is built for, from 6.1 on.
+ * No other file knows a kernel's version. In the kernel's own tree this file
+ * shrinks to nothing.
+ */
+#ifndef DM_ZMIRROR_COMPAT_H
+#define DM_ZMIRROR_COMPAT_H
+
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/version.h>
+
+/*
+ * Modes in which block devices are opened have been a type of their own since
+ * 6.5, and a flag of the same meaning.
+ */
+#ifndef BLK_OPEN_WRITE
+#define BLK_OPEN_WRITE FMODE_WRITE
+#endif
+
+/**
+ * zm_want_stable_pages - ask that a page is not changed while it is written
+ * @ti: the target
+ * @limits: limits of the mapped device, or NULL in the constructor
+ *
+ * Two legs read the same page, and must read the same.
+ */
+static inline void zm_want_stable_pages(struct dm_target *ti,
+					struct queue_limits *limits)
+{
+#ifdef BLK_FEAT_STABLE_WRITES
+	if (limits)
+		limits->features |= BLK_FEAT_STABLE_WRITES;
+#else
+	ti->needs_stable_writes = true;
+#endif
+}
+
+/**
+ * zm_keep_write_zeroes - take over the write-zeroes limits
+ * @to: limits in which they are set
+ * @from: limits from which they are taken
+ */
+static inline void zm_keep_write_zeroes(struct queue_limits *to,
+					const struct queue_limits *from)
+{
+	to->max_write_zeroes_sectors = from->max_write_zeroes_sectors;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	to->max_hw_wzeroes_unmap_sectors = from->max_hw_wzeroes_unmap_sectors;
+	to->max_user_wzeroes_unmap_sectors =
+		from->max_user_wzeroes_unmap_sectors;
+#endif
+}
+
+#endif

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The foreground of a zmirror; see dm-zmirror-io.h.
+ */
+#include "dm-zmirror-io.h"
+#include "dm-zmirror-resync.h"
+#include "dm-zmirror-zero.h"
+
+#include <linux/blk-cgroup.h>
+#include <linux/blkdev.h>
+#include <linux/module.h>
+
+/*---------------------------------------------------------------------------
+ * Types
+ *---------------------------------------------------------------------------*/
+
+enum zm_io_kind {
+	ZM_IO_PASS,		/* nothing is to be done at its end */
+	ZM_IO_OP,		/* an operation on regions */
+	ZM_IO_DEST_FLUSH,
+};
+
+/*
+ * What is kept for each bio, in the data that device-mapper allocates with it,
+ * so that no path below allocates anything.
+ *
+ * An operation on both legs has the source's bio, which is device-mapper's,
+ * and @dest. @legs counts those that have not ended; whoever brings it to zero
+ * ends the operation, in the context in which it finds itself.
+ */
+struct zm_io {
+	struct zmirror *zm;
+	enum zm_io_kind kind;
+	bool zero_payload;		/* written as zeroes, by its content */
+	bool source_ended;
+	blk_status_t dest_status;
+	atomic_t legs;
+	struct bvec_iter payload;	/* of the bio, before it was submitted */
+	union {
+		struct zm_op op;
+		struct zm_flush flush;
+	};
+	struct bio dest;
+};
+
+unsigned int zm_io_size(void)
+{
+	return sizeof(struct zm_io);
+}
+
+static struct zm_io *zm_io(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct zm_io));
+}
+
+static struct bio *zm_io_bio(struct zm_io *io)
+{
+	return dm_bio_from_per_bio_data(io, sizeof(struct zm_io));
+}
+
+/* The bio is on the mirror's target still: its sector counts from there. */
+static void zm_remap_to(struct zmirror *zm, const struct zm_leg *leg,
+			struct bio *bio)
+{
+	bio_set_dev(bio, leg->dev->bdev);
+	bio->bi_iter.bi_sector =
+		leg->start + dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
+}
+
+/*---------------------------------------------------------------------------
+ * The end of a request
+ *---------------------------------------------------------------------------*/
+
+/*
+ * A leg that cannot do what was asked has not failed. Its regions are dirty,
+ * and resync finds another way.
+ */
+static bool zm_dest_declined(const struct zm_io *io)
+{
+	return io->op.kind != ZM_OP_WRITE &&
+	       (io->dest_status == BLK_STS_NOTSUPP ||
+		io->dest_status == BLK_STS_TARGET);
+}
+
+/*
+ * Someone may rewrite a buffer while it is written, against the rules of
+ * O_DIRECT. The source then has one content or another, but it may not be that
+ * for which the destination was left as it is.
+ */
+static bool zm_payload_changed(struct zm_io *io, struct bio *bio)
+{
+	return io->zero_payload && !zm_payload_is_zero(bio, io->payload);
+}
+
+static void zm_io_finish(struct zm_io *io, struct bio *bio,
+			 blk_status_t source_status)
+{
+	struct zmirror *zm = io->zm;
+	unsigned int failed = 0;
+
+	if (unlikely(source_status)) {
+		atomic64_inc(&zm->stats.source_errors);
+		failed |= ZM_SOURCE;
+	}
+	if (unlikely(io->dest_status)) {
+		if (!zm_dest_declined(io))
+			zm_dest_error(zm, io->op.generation);
+		failed |= ZM_DEST;
+	} else if (unlikely(zm_payload_changed(io, bio))) {
+		failed |= ZM_DEST;
+	}
+
+	io->kind = ZM_IO_PASS;
+	zm_op_ended(zm, zm_op_end(zm->regions, &io->op, failed));
+}
+
+static int zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
+{
+	struct zmirror *zm = io->zm;
+
+	if (*error)
+		zm_dest_error(zm, io->flush.generation);
+	else
+		zm_flush_end(zm->regions, &io->flush);
+
+	/* What happens to the destination is no affair of the user's. */
+	*error = BLK_STS_OK;
+	return DM_ENDIO_DONE;
+}
+
+/*
+ * Comes here when the source's bio has ended, and once more when that of the
+ * destination, ending later, has called bio_endio() for the source's. The
+ * status of the source stays in its bio in between.
+ */
+int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error)
+{
+	struct zm_io *io = zm_io(bio);
+
+	if (io->kind == ZM_IO_PASS)
+		return DM_ENDIO_DONE;
+	if (io->kind == ZM_IO_DEST_FLUSH)
+		return zm_dest_flush_end(io, error);
+
+	if (!io->source_ended) {
+		io->source_ended = true;
+		if (!atomic_dec_and_test(&io->legs))
+			return DM_ENDIO_INCOMPLETE;
+	}
+	zm_io_finish(io, bio, *error);
+	return DM_ENDIO_DONE;
+}
+
+static void zm_dest_end(struct bio *dest)
+{
+	struct zm_io *io = container_of(dest, struct zm_io, dest);
+
+	io->dest_status = dest->bi_status;
+	bio_uninit(dest);
+	if (atomic_dec_and_test(&io->legs))
+		bio_endio(zm_io_bio(io));
+}
+
+/*---------------------------------------------------------------------------
+ * Submission
+ *---------------------------------------------------------------------------*/
+
+/*
+ * The destination's share of a write, of a discard, or of zeroes that cannot
+ * be asked for: a clone.
+ */
+static void zm_dest_clone(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+
+	/* Cannot fail: only integrity and encryption contexts would allocate. */
+	bio_init_clone(zm->dest.dev->bdev, &io->dest, bio, GFP_NOIO);
+
+	/*
+	 * Only one leg can be polled for, and one that would not wait while
+	 * the other does would set them apart.
+	 */
+	io->dest.bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
+}
+
+/* The destination's share of zeroes: no data, whatever the user sent. */
+static void zm_dest_zero(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+
+	bio_init(&io->dest, zm->dest.dev->bdev, NULL, 0,
+		 zm_zero_opf(zm) | (bio->bi_opf & REQ_SYNC));
+	bio_clone_blkg_association(&io->dest, bio);
+	io->dest.bi_ioprio = bio->bi_ioprio;
+	io->dest.bi_iter.bi_size = bio->bi_iter.bi_size;
+}
+
+/*
+ * Zeroes with FUA are written as data: the block layer has no zeroing that is
+ * stable when it ends.
+ */
+static void zm_submit_dest(struct zm_io *io, struct bio *bio)
+{
+	if (io->op.kind == ZM_OP_ZEROES && !(bio->bi_opf & REQ_FUA) &&
+	    zm_dest_zeroes(io->zm))
+		zm_dest_zero(io, bio);
+	else
+		zm_dest_clone(io, bio);
+
+	io->dest.bi_iter.bi_sector = io->zm->dest.start + io->op.start;
+	io->dest.bi_end_io = zm_dest_end;
+	submit_bio_noacct(&io->dest);
+}
+
+/*
+ * Sends an operation that has begun to its legs. Returns false when it has
+ * none, so that the bio is complete.
+ */
+static bool zm_io_submit(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+	unsigned int legs = io->op.legs;
+
+	if (io->op.skipped)
+		atomic64_add(io->op.end - io->op.start, &zm->stats.fg_skipped);
+	if (io->op.dirtied)
+		zm_resync_kick(zm);
+	if (!legs) {
+		io->kind = ZM_IO_PASS;
+		return false;
+	}
+
+	/*
+	 * Once the destination's bio is submitted it may end at any moment,
+	 * but the bio itself stays until both have ended.
+	 */
+	if (legs & ZM_DEST) {
+		atomic_set(&io->legs, 2);
+		bio->bi_opf &= ~REQ_NOWAIT;
+		zm_submit_dest(io, bio);
+	}
+	zm_remap_to(zm, &zm->source, bio);
+	return true;
+}
+
+void zm_io_ready(struct zm_op *op)
+{
+	struct zm_io *io = container_of(op, struct zm_io, op);
+	struct zmirror *zm = io->zm;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zm->lock, flags);
+	bio_list_add(&zm->deferred, zm_io_bio(io));
+	spin_unlock_irqrestore(&zm->lock, flags);
+	queue_work(zm->wq, &zm->deferred_work);
+}
+
+static void zm_submit_deferred(struct work_struct *work)
+{
+	struct zmirror *zm = container_of(work, struct zmirror, deferred_work);
+	struct bio_list bios;
+	struct blk_plug plug;
+	struct bio *bio;
+
+	spin_lock_irq(&zm->lock);
+	bios = zm->deferred;
+	bio_list_init(&zm->deferred);
+	spin_unlock_irq(&zm->lock);
+
+	blk_start_plug(&plug);
+	while ((bio = bio_list_pop(&bios))) {
+		if (zm_io_submit(zm_io(bio), bio))
+			submit_bio_noacct(bio);
+		else
+			bio_endio(bio);
+	}
+	blk_finish_plug(&plug);
+}
+
+/*---------------------------------------------------------------------------
+ * Mapping
+ *---------------------------------------------------------------------------*/
+
+static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
+{
+	if (!dm_bio_get_target_bio_nr(bio)) {
+		bio_set_dev(bio, zm->source.dev->bdev);
+		return DM_MAPIO_REMAPPED;
+	}
+
+	/* In async mode nobody was told that the destination has anything. */
+	if (READ_ONCE(zm->async) || zm_dest_failed(zm->regions)) {
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	io->kind = ZM_IO_DEST_FLUSH;
+	zm_flush_begin(zm->regions, &io->flush);
+	bio_set_dev(bio, zm->dest.dev->bdev);
+	return DM_MAPIO_REMAPPED;
+}
+
+static void zm_set_write(struct zm_io *io, struct bio *bio)
+{
+	io->payload = bio->bi_iter;
+	io->zero_payload = READ_ONCE(io->zm->zero_detect) &&
+			   zm_payload_is_zero(bio, io->payload);
+	io->op.kind = io->zero_payload ? ZM_OP_ZEROES : ZM_OP_WRITE;
+}
+
+/*
+ * Where the destination cannot zero, resync does it with pages of zeroes. A
+ * request without REQ_NOUNMAP asks for zeroes only, one with it for blocks too:
+ * the source must see it.
+ */
+static void zm_set_zeroes(struct zm_io *io, struct bio *bio)
+{
+	io->op.kind = ZM_OP_ZEROES;
+	io->op.droppable = !(bio->bi_opf & (REQ_NOUNMAP | REQ_FUA));
+	if (!zm_dest_zeroes(io->zm))
+		io->op.source_only = true;
+}
+
+static void zm_set_discard(struct zm_io *io)
+{
+	io->op.kind = ZM_OP_DISCARD;
+	if (!bdev_max_discard_sectors(io->zm->dest.dev->bdev))
+		io->op.source_only = true;
+}
+
+static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
+{
+	sector_t start = dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
+	sector_t left = zm_chunk_end(zm->regions, start) - start;
+
+	if (bio_sectors(bio) > left)
+		dm_accept_partial_bio(bio, left);
+
+	io->kind = ZM_IO_OP;
+	io->source_ended = false;
+	io->dest_status = BLK_STS_OK;
+	io->zero_payload = false;
+	atomic_set(&io->legs, 1);
+	io->op.start = start;
+	io->op.end = start + bio_sectors(bio);
+	io->op.droppable = false;
+	io->op.source_only = READ_ONCE(zm->async);
+
+	if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+		zm_set_zeroes(io, bio);
+	else if (bio_op(bio) == REQ_OP_DISCARD)
+		zm_set_discard(io);
+	else
+		zm_set_write(io, bio);
+
+	/* From here on, one that waits may be gone. */
+	if (!zm_op_begin(zm->regions, &io->op))
+		return DM_MAPIO_SUBMITTED;
+	if (zm_io_submit(io, bio))
+		return DM_MAPIO_REMAPPED;
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+int zm_io_map(struct zmirror *zm, struct bio *bio)
+{
+	struct zm_io *io = zm_io(bio);
+
+	io->zm = zm;
+	io->kind = ZM_IO_PASS;
+
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH) && !bio_sectors(bio))
+		return zm_map_flush(zm, io, bio);
+
+	if (bio_data_dir(bio) == READ) {
+		zm_remap_to(zm, &zm->source, bio);
+		return DM_MAPIO_REMAPPED;
+	}
+
+	/*
+	 * A discard that the source cannot do would leave it as it is, and so
+	 * must it leave the destination.
+	 */
+	if (bio_op(bio) == REQ_OP_DISCARD &&
+	    !bdev_max_discard_sectors(zm->source.dev->bdev)) {
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	return zm_map_op(zm, io, bio);
+}
+
+/*---------------------------------------------------------------------------
+ * Making and freeing
+ *---------------------------------------------------------------------------*/
+
+int zm_io_init(struct zmirror *zm)
+{
+	spin_lock_init(&zm->lock);
+	bio_list_init(&zm->deferred);
+	INIT_WORK(&zm->deferred_work, zm_submit_deferred);
+	zm->wq = alloc_workqueue("zmirror-io", WQ_MEM_RECLAIM, 0);
+	return zm->wq ? 0 : -ENOMEM;
+}
+
+void zm_io_drain(struct zmirror *zm)
+{
+	flush_work(&zm->deferred_work);
+}
+
+void zm_io_exit(struct zmirror *zm)
+{
+	if (zm->wq)
+		destroy_workqueue(zm->wq);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The foreground of a zmirror: requests, their clones to the legs, their ends.
+ */
+#ifndef DM_ZMIRROR_IO_H
+#define DM_ZMIRROR_IO_H
+
+#include <linux/bio.h>
+
+#include "dm-zmirror.h"
+
+/**
+ * zm_io_size - size of the data that the foreground keeps for each bio
+ *
+ * Return: bytes, for dm_target.per_io_data_size.
+ */
+unsigned int zm_io_size(void);
+
+/**
+ * zm_io_map - send a bio to the legs that it has to go to
+ * @zm: the mirror
+ * @bio: the bio, which is device-mapper's clone
+ *
+ * A bio that crosses the end of a chunk is cut there, unless it is a read.
+ *
+ * Context: that of dm_target's map; does not sleep but in the block layer.
+ * Return: DM_MAPIO_*.
+ */
+int zm_io_map(struct zmirror *zm, struct bio *bio);
+
+/**
+ * zm_io_end - a bio has ended on the source
+ * @zm: the mirror
+ * @bio: the bio
+ * @error: its status, which may be changed
+ *
+ * Context: that of dm_target's end_io, possibly an interrupt.
+ * Return: DM_ENDIO_*.
+ */
+int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error);
+
+/**
+ * zm_io_ready - a request that had to wait has begun
+ * @op: its operation
+ *
+ * Context: any.
+ */
+void zm_io_ready(struct zm_op *op);
+
+/**
+ * zm_io_init - prepare the foreground of a mirror
+ * @zm: the mirror
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int zm_io_init(struct zmirror *zm);
+
+/**
+ * zm_io_drain - wait until requests that had to wait are submitted
+ * @zm: the mirror
+ *
+ * Context: may sleep.
+ */
+void zm_io_drain(struct zmirror *zm);
+
+/**
+ * zm_io_exit - free what zm_io_init() made
+ * @zm: the mirror; no request is in flight
+ *
+ * Context: may sleep.
+ */
+void zm_io_exit(struct zmirror *zm);
+
+#endif

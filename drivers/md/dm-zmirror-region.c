@@ -1,0 +1,755 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Regions, chunks and operations of a zmirror; see dm-zmirror-region.h.
+ */
+#include "dm-zmirror-region.h"
+
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/bitops.h>
+#include <linux/cache.h>
+#include <linux/hash.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+/*---------------------------------------------------------------------------
+ * Types
+ *---------------------------------------------------------------------------*/
+
+#define ZM_BUCKET_BITS	8
+
+/*
+ * The operations of the chunks that hash to one number. The lock protects both
+ * lists, the fields of the operations in them, and the words of those chunks:
+ * dirty, zero and written. It is the only lock of this module, and is taken
+ * with interrupts off, because requests end in interrupts.
+ *
+ * A waiting operation stands behind every earlier operation with which it is
+ * in conflict, in flight or waiting. So it never waits for a later one, the
+ * order is first come, first served, and no circle can form.
+ */
+struct zm_bucket {
+	spinlock_t lock;
+	struct list_head in_flight;
+	struct list_head waiting;
+} ____cacheline_aligned_in_smp;
+
+/*
+ * @dirty_chunks has the bit of each chunk whose dirty word is not zero; it is
+ * the walker's index. Its words are shared between buckets, hence atomic bit
+ * operations, but a bit changes only under the lock of its chunk's bucket.
+ *
+ * @written holds for each chunk the flush epoch in which the destination was
+ * last written there. @epoch counts the destination's flushes as they begin,
+ * @flushed is the newest epoch of which all writes are known to be stable. The
+ * counters may wrap: a chunk not written for 2^31 flushes then looks as if it
+ * had not been flushed, which is the safe side.
+ *
+ * @failures counts the failures of the destination. An operation that began
+ * before a failure must not make a region clean after it, even if its own
+ * write succeeded: what the destination acknowledged shortly before it failed
+ * may have been in its volatile cache.
+ */
+struct zm_regions {
+	sector_t len;			/* sectors */
+	u32 region_shift;		/* log2 of a region's sectors */
+	u32 nr_regions;
+	u32 nr_chunks;
+	zm_ready_fn ready;
+
+	u64 *dirty;
+	u64 *zero;
+	u32 *written;
+	unsigned long *dirty_chunks;
+	atomic_t nr_dirty;
+	atomic_t nr_zero;
+
+	atomic_t epoch;
+	atomic_t flushed;
+	atomic_t failures;
+	atomic_t dest_failed;
+
+	struct zm_bucket buckets[1 << ZM_BUCKET_BITS];
+};
+
+static struct zm_bucket *zm_bucket(struct zm_regions *zr, u32 chunk)
+{
+	return &zr->buckets[hash_32(chunk, ZM_BUCKET_BITS)];
+}
+
+/*---------------------------------------------------------------------------
+ * Bits
+ *---------------------------------------------------------------------------*/
+
+/* The regions that exist in a chunk: all but in the last one. */
+static u64 zm_chunk_mask(const struct zm_regions *zr, u32 chunk)
+{
+	u32 left = zr->nr_regions - (chunk << ZM_CHUNK_SHIFT);
+
+	return left >= ZM_CHUNK_REGIONS ? ~0ULL : GENMASK_ULL(left - 1, 0);
+}
+
+/* Returns whether a clean region became dirty. */
+static bool zm_set_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
+{
+	u64 new = mask & ~zr->dirty[chunk];
+
+	if (!new)
+		return false;
+	if (!zr->dirty[chunk])
+		set_bit(chunk, zr->dirty_chunks);
+	zr->dirty[chunk] |= new;
+	atomic_add(hweight64(new), &zr->nr_dirty);
+	return true;
+}
+
+/* Returns whether the last dirty region of all became clean. */
+static bool zm_clear_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
+{
+	u64 old = mask & zr->dirty[chunk];
+
+	if (!old)
+		return false;
+	zr->dirty[chunk] &= ~old;
+	if (!zr->dirty[chunk])
+		clear_bit(chunk, zr->dirty_chunks);
+	return atomic_sub_and_test(hweight64(old), &zr->nr_dirty);
+}
+
+static void zm_set_zero(struct zm_regions *zr, u32 chunk, u64 mask)
+{
+	u64 new = mask & ~zr->zero[chunk];
+
+	if (!new)
+		return;
+	zr->zero[chunk] |= new;
+	atomic_add(hweight64(new), &zr->nr_zero);
+}
+
+static void zm_clear_zero(struct zm_regions *zr, u32 chunk, u64 mask)
+{
+	u64 old = mask & zr->zero[chunk];
+
+	if (!old)
+		return;
+	zr->zero[chunk] &= ~old;
+	atomic_sub(hweight64(old), &zr->nr_zero);
+}
+
+/*---------------------------------------------------------------------------
+ * Operations: who waits for whom, and who raced whom
+ *---------------------------------------------------------------------------*/
+
+/* Works out the chunk and the masks of a foreground operation. */
+static void zm_op_map(const struct zm_regions *zr, struct zm_op *op)
+{
+	sector_t region = 1ULL << zr->region_shift;
+	u32 first = op->start >> zr->region_shift;
+	u32 last = (op->end - 1) >> zr->region_shift;
+	u64 touch, whole;
+
+	op->chunk = first >> ZM_CHUNK_SHIFT;
+	touch = GENMASK_ULL(last % ZM_CHUNK_REGIONS, first % ZM_CHUNK_REGIONS);
+	whole = touch;
+	if (op->start & (region - 1))
+		whole &= ~BIT_ULL(first % ZM_CHUNK_REGIONS);
+	if ((op->end & (region - 1)) && op->end != zr->len)
+		whole &= ~BIT_ULL(last % ZM_CHUNK_REGIONS);
+
+	op->touch = touch;
+	op->whole = whole;
+	op->raced = 0;
+	op->known_zero = 0;
+	op->blockers = 0;
+	op->legs = 0;
+	op->hold = false;
+	op->dirtied = false;
+	op->skipped = false;
+}
+
+/*
+ * Whether two operations must not be in flight at the same time. Two copies
+ * never are on the same region, see zm_copies(). This depends on nothing that
+ * changes while an operation is in a list, so that the counts of blockers that
+ * are made with it come out even.
+ */
+static bool zm_conflict(const struct zm_op *a, const struct zm_op *b)
+{
+	if (a->chunk != b->chunk)
+		return false;
+	if (a->kind == ZM_OP_COPY || b->kind == ZM_OP_COPY)
+		return (a->hold || b->hold) && (a->touch & b->touch);
+	return a->start < b->end && b->start < a->end;
+}
+
+static u32 zm_count_blockers(const struct zm_bucket *bucket,
+			     const struct zm_op *op)
+{
+	const struct zm_op *other;
+	u32 blockers = 0;
+
+	list_for_each_entry(other, &bucket->in_flight, list)
+		blockers += zm_conflict(other, op);
+	list_for_each_entry(other, &bucket->waiting, list)
+		blockers += zm_conflict(other, op);
+	return blockers;
+}
+
+/* The regions of a chunk that a copy has taken, in flight or waiting. */
+static u64 zm_copies(const struct zm_bucket *bucket, u32 chunk)
+{
+	const struct zm_op *other;
+	u64 mask = 0;
+
+	list_for_each_entry(other, &bucket->in_flight, list)
+		if (other->kind == ZM_OP_COPY && other->chunk == chunk)
+			mask |= other->touch;
+	list_for_each_entry(other, &bucket->waiting, list)
+		if (other->kind == ZM_OP_COPY && other->chunk == chunk)
+			mask |= other->touch;
+	return mask;
+}
+
+/*
+ * Each of two operations on the same region learns that it is not alone there:
+ * their I/O may reach the legs in any order, so that neither may conclude from
+ * its own end what the region now holds. Returns the regions of @op that are
+ * under copy.
+ */
+static u64 zm_race(struct zm_bucket *bucket, struct zm_op *op)
+{
+	struct zm_op *other;
+	u64 both, copied = 0;
+
+	list_for_each_entry(other, &bucket->in_flight, list) {
+		if (other->chunk != op->chunk)
+			continue;
+		both = other->touch & op->touch;
+		other->raced |= both;
+		op->raced |= both;
+		if (other->kind == ZM_OP_COPY)
+			copied |= both;
+	}
+	return copied;
+}
+
+/*---------------------------------------------------------------------------
+ * Foreground operations
+ *---------------------------------------------------------------------------*/
+
+/*
+ * What reads as zero goes to no leg that reads as zero there already. Returns
+ * false when the destination may not be zero everywhere.
+ */
+static bool zm_skip_zeroes(struct zm_regions *zr, struct zm_op *op)
+{
+	if (op->kind != ZM_OP_ZEROES || (op->touch & ~zr->zero[op->chunk]))
+		return false;
+
+	/*
+	 * A clean region reads on the source as on the destination, and no
+	 * write of data is in flight to it, or its zero bit would be clear.
+	 */
+	if (op->droppable && !(op->touch & zr->dirty[op->chunk]))
+		op->legs = 0;
+	else
+		op->legs = ZM_SOURCE;
+	op->skipped = true;
+	return true;
+}
+
+/*
+ * A write may leave the destination out where the region is dirty anyway and
+ * stays so. It must do so under a copy, which may write older data at the same
+ * time.
+ */
+static bool zm_wants_source_only(struct zm_regions *zr, struct zm_op *op,
+				 u64 copied)
+{
+	if (op->source_only || atomic_read(&zr->dest_failed))
+		return true;
+	if (copied)
+		return true;
+	return op->kind != ZM_OP_DISCARD && !op->whole &&
+	       !(op->touch & ~zr->dirty[op->chunk]);
+}
+
+/*
+ * The table of the foreground. The bucket's lock is held, and no operation in
+ * flight is in conflict with this one.
+ */
+static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
+		      struct zm_op *op)
+{
+	u64 copied = zm_race(bucket, op);
+
+	/*
+	 * The count is read before the flag, and zm_dest_fail() raises them in
+	 * the other order: an operation that still finds the destination well
+	 * has the old count, and its end does not believe a success.
+	 */
+	op->generation = atomic_read(&zr->failures);
+	smp_rmb();
+
+	if (zm_skip_zeroes(zr, op))
+		return;
+
+	if (op->kind == ZM_OP_DISCARD) {
+		/* What a discarded range reads as is each leg's own affair. */
+		op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
+		zm_clear_zero(zr, op->chunk, op->touch);
+	}
+	if (zm_wants_source_only(zr, op, copied)) {
+		op->legs = ZM_SOURCE;
+		op->dirtied |= zm_set_dirty(zr, op->chunk, op->touch);
+		return;
+	}
+	op->legs = ZM_SOURCE | ZM_DEST;
+	if (op->kind == ZM_OP_WRITE)
+		zm_clear_zero(zr, op->chunk, op->touch);
+}
+
+/*
+ * Begins an operation that nothing holds up; the bucket's lock is held. An
+ * operation with no leg to go to is complete, and does not get in flight.
+ */
+static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
+		     struct zm_op *op)
+{
+	if (op->kind == ZM_OP_COPY) {
+		op->generation = atomic_read(&zr->failures);
+		op->legs = ZM_SOURCE | ZM_DEST;
+		op->known_zero = zr->zero[op->chunk] & op->touch;
+		zm_race(bucket, op);
+	} else {
+		zm_decide(zr, bucket, op);
+	}
+	if (op->legs)
+		list_add_tail(&op->list, &bucket->in_flight);
+}
+
+/*
+ * Begins @op, or puts it behind those in its way; the bucket's lock is held.
+ * Returns whether it has begun.
+ */
+static bool zm_enter(struct zm_regions *zr, struct zm_bucket *bucket,
+		     struct zm_op *op)
+{
+	op->blockers = zm_count_blockers(bucket, op);
+	if (op->blockers) {
+		list_add_tail(&op->list, &bucket->waiting);
+		return false;
+	}
+	zm_start(zr, bucket, op);
+	return true;
+}
+
+/*
+ * Takes @op out and begins those of which it was the last blocker. One of them
+ * may turn out to have nothing to do, which ends it at once: whoever waits for
+ * it stands behind it in the list, so one pass finds all. The bucket's lock is
+ * held; returns the chain of operations that have begun, for zm_tell().
+ */
+static struct zm_op *zm_leave(struct zm_regions *zr, struct zm_bucket *bucket,
+			      struct zm_op *op)
+{
+	struct zm_op *waiter, *safe, *begun;
+	struct zm_op *first = NULL, **tail = &first;
+
+	list_del(&op->list);
+	list_for_each_entry_safe(waiter, safe, &bucket->waiting, list) {
+		waiter->blockers -= zm_conflict(op, waiter);
+		for (begun = first; begun; begun = begun->next)
+			if (!begun->legs)
+				waiter->blockers -= zm_conflict(begun, waiter);
+		if (waiter->blockers)
+			continue;
+
+		list_del(&waiter->list);
+		zm_start(zr, bucket, waiter);
+		waiter->next = NULL;
+		*tail = waiter;
+		tail = &waiter->next;
+	}
+	return first;
+}
+
+/* Tells the owners; an operation may be gone as soon as its owner knows. */
+static void zm_tell(struct zm_regions *zr, struct zm_op *begun)
+{
+	struct zm_op *next;
+
+	for (; begun; begun = next) {
+		next = begun->next;
+		zr->ready(begun);
+	}
+}
+
+bool zm_op_begin(struct zm_regions *zr, struct zm_op *op)
+{
+	struct zm_bucket *bucket;
+	unsigned long flags;
+	bool begun;
+
+	zm_op_map(zr, op);
+	bucket = zm_bucket(zr, op->chunk);
+	spin_lock_irqsave(&bucket->lock, flags);
+	begun = zm_enter(zr, bucket, op);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return begun;
+}
+
+/*
+ * What the end of a foreground operation says of its regions; the bucket's lock
+ * is held. Only regions that it covers whole, and on which it was alone, become
+ * clean or known to be zero.
+ */
+static unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
+			      unsigned int failed)
+{
+	u64 good = op->whole & ~op->raced;
+	bool stale = false;
+	u32 chunk = op->chunk;
+
+	if (op->legs & ZM_DEST) {
+		zr->written[chunk] = atomic_read(&zr->epoch);
+		stale = op->generation != (u32)atomic_read(&zr->failures);
+	}
+	if ((failed & ZM_DEST) || stale)
+		zm_clear_zero(zr, chunk, op->touch);
+	if (failed || stale)
+		return zm_set_dirty(zr, chunk, op->touch) ? ZM_ENDED_DIRTY : 0;
+
+	switch (op->kind) {
+	case ZM_OP_WRITE:
+		if (!(op->legs & ZM_DEST))
+			return 0;
+		break;
+	case ZM_OP_ZEROES:
+		/*
+		 * Where the destination was left out, a region whose zero bit
+		 * was set when the operation began has it still, for nobody
+		 * else was there: now it reads as zeroes on both legs.
+		 */
+		if (op->legs & ZM_DEST)
+			zm_set_zero(zr, chunk, good);
+		else
+			good &= zr->zero[chunk];
+		break;
+	default:
+		return 0;
+	}
+	return zm_clear_dirty(zr, chunk, good) ? ZM_ENDED_IN_SYNC : 0;
+}
+
+unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
+		       unsigned int failed)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	unsigned long flags;
+	unsigned int ended;
+	struct zm_op *begun;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	ended = zm_settle(zr, op, failed);
+	begun = zm_leave(zr, bucket, op);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+
+	zm_tell(zr, begun);
+	return ended;
+}
+
+/*---------------------------------------------------------------------------
+ * Copies
+ *---------------------------------------------------------------------------*/
+
+u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk)
+{
+	return find_next_bit(zr->dirty_chunks, zr->nr_chunks, chunk);
+}
+
+/* The first run of neighbours in a mask that is not empty, @max at most. */
+static u64 zm_first_run(u64 mask, unsigned int max)
+{
+	unsigned int first = __ffs64(mask);
+	u64 gaps = ~(mask >> first);
+	unsigned int len = gaps ? __ffs64(gaps) : ZM_CHUNK_REGIONS;
+
+	return GENMASK_ULL(first + min(len, max) - 1, first);
+}
+
+static void zm_copy_init(const struct zm_regions *zr, struct zm_op *op,
+			 u32 chunk, u64 touch)
+{
+	sector_t unused;
+
+	memset(op, 0, sizeof(*op));
+	op->kind = ZM_OP_COPY;
+	op->chunk = chunk;
+	op->touch = touch;
+	op->whole = touch;
+	zm_region_range(zr, chunk, __ffs64(touch), &op->start, &unused);
+	zm_region_range(zr, chunk, fls64(touch) - 1, &unused, &op->end);
+}
+
+bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+		   unsigned int from, unsigned int max)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, chunk);
+	unsigned long flags;
+	bool begun = false;
+	u64 free;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
+	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
+	if (free && !zm_dest_failed(zr)) {
+		zm_copy_init(zr, op, chunk, zm_first_run(free, max));
+		begun = zm_enter(zr, bucket, op);
+	}
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return begun;
+}
+
+enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+			    unsigned int bit)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, chunk);
+	enum zm_again again = ZM_AGAIN_NONE;
+	unsigned long flags;
+	u64 free;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
+	if ((free & BIT_ULL(bit)) && !zm_dest_failed(zr)) {
+		zm_copy_init(zr, op, chunk, BIT_ULL(bit));
+		op->hold = true;
+		again = zm_enter(zr, bucket, op) ? ZM_AGAIN_BEGUN :
+						   ZM_AGAIN_WAITS;
+	}
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return again;
+}
+
+void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	unsigned long flags;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	zm_clear_zero(zr, op->chunk, regions & op->touch);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+}
+
+unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
+			 u64 zeroes, bool dest_failed, u64 *raced)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	u64 good = copied & op->touch & ~op->raced;
+	unsigned long flags;
+	unsigned int ended = 0;
+	struct zm_op *begun;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	*raced = copied & op->touch & op->raced;
+	if (copied & ~(zeroes & op->known_zero))
+		zr->written[op->chunk] = atomic_read(&zr->epoch);
+	if (dest_failed)
+		zm_clear_zero(zr, op->chunk, op->touch);
+	if (op->generation == (u32)atomic_read(&zr->failures)) {
+		zm_set_zero(zr, op->chunk, good & zeroes);
+		if (zm_clear_dirty(zr, op->chunk, good))
+			ended = ZM_ENDED_IN_SYNC;
+	}
+	begun = zm_leave(zr, bucket, op);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+
+	zm_tell(zr, begun);
+	return ended;
+}
+
+/*---------------------------------------------------------------------------
+ * The destination: flushes, failure, recovery
+ *---------------------------------------------------------------------------*/
+
+void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush)
+{
+	flush->generation = atomic_read(&zr->failures);
+
+	/*
+	 * A write that ends from now on may not be in the flush any more, and
+	 * is recorded in a later epoch. One that was recorded in this epoch
+	 * ended before the flush is submitted, so the flush covers it.
+	 */
+	flush->epoch = atomic_inc_return(&zr->epoch) - 1;
+}
+
+void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush)
+{
+	int old = atomic_read(&zr->flushed);
+
+	if (flush->generation != (u32)atomic_read(&zr->failures))
+		return;
+	do {
+		if ((s32)(flush->epoch - (u32)old) <= 0)
+			return;
+	} while (!atomic_try_cmpxchg(&zr->flushed, &old, flush->epoch));
+}
+
+bool zm_dest_fail(struct zm_regions *zr, u32 generation)
+{
+	if (generation != (u32)atomic_read(&zr->failures) ||
+	    atomic_cmpxchg(&zr->dest_failed, 0, 1))
+		return false;
+
+	/* The flag first, then the count: see zm_decide(). */
+	smp_wmb();
+	atomic_inc(&zr->failures);
+	return true;
+}
+
+static bool zm_chunk_lost(struct zm_regions *zr, u32 chunk)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, chunk);
+	u64 mask = zm_chunk_mask(zr, chunk);
+	unsigned long flags;
+	bool dirtied;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	dirtied = zm_set_dirty(zr, chunk, mask);
+	zm_clear_zero(zr, chunk, mask);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return dirtied;
+}
+
+/*
+ * An operation that ends while this runs has an old generation, and makes its
+ * regions dirty itself. So it does not matter that its chunk, which it records
+ * as written only then, may have been passed already.
+ */
+bool zm_dest_lost(struct zm_regions *zr)
+{
+	u32 flushed = atomic_read(&zr->flushed);
+	bool dirtied = false;
+	u32 chunk;
+
+	for (chunk = 0; chunk < zr->nr_chunks; chunk++) {
+		if ((s32)(READ_ONCE(zr->written[chunk]) - flushed) > 0)
+			dirtied |= zm_chunk_lost(zr, chunk);
+		cond_resched();
+	}
+	return dirtied;
+}
+
+void zm_dest_attach(struct zm_regions *zr)
+{
+	atomic_set(&zr->dest_failed, 0);
+}
+
+bool zm_dest_failed(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->dest_failed);
+}
+
+/*---------------------------------------------------------------------------
+ * Geometry, counts, making and freeing
+ *---------------------------------------------------------------------------*/
+
+u32 zm_regions_total(const struct zm_regions *zr)
+{
+	return zr->nr_regions;
+}
+
+u32 zm_regions_dirty(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->nr_dirty);
+}
+
+u32 zm_regions_zero(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->nr_zero);
+}
+
+sector_t zm_chunk_end(const struct zm_regions *zr, sector_t sector)
+{
+	unsigned int shift = zr->region_shift + ZM_CHUNK_SHIFT;
+	sector_t end = ((sector >> shift) + 1) << shift;
+
+	return min(end, zr->len);
+}
+
+void zm_region_range(const struct zm_regions *zr, u32 chunk, unsigned int bit,
+		     sector_t *start, sector_t *end)
+{
+	sector_t region = ((sector_t)chunk << ZM_CHUNK_SHIFT) + bit;
+
+	*start = region << zr->region_shift;
+	*end = min((region + 1) << zr->region_shift, zr->len);
+}
+
+/* Sets all bits at the start of a mirror, when nothing else runs yet. */
+static void zm_promise(struct zm_regions *zr, bool dirty, bool zero)
+{
+	u32 chunk;
+
+	for (chunk = 0; chunk < zr->nr_chunks; chunk++) {
+		u64 mask = zm_chunk_mask(zr, chunk);
+
+		if (dirty)
+			zr->dirty[chunk] = mask;
+		if (zero)
+			zr->zero[chunk] = mask;
+	}
+	if (dirty)
+		bitmap_fill(zr->dirty_chunks, zr->nr_chunks);
+	atomic_set(&zr->nr_dirty, dirty ? zr->nr_regions : 0);
+	atomic_set(&zr->nr_zero, zero ? zr->nr_regions : 0);
+}
+
+struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
+				     bool dirty, bool zero, zm_ready_fn ready)
+{
+	struct zm_regions *zr = kvzalloc(sizeof(*zr), GFP_KERNEL);
+	unsigned int i;
+
+	if (!zr)
+		return NULL;
+
+	zr->len = len;
+	zr->region_shift = ilog2(region_sectors);
+	zr->nr_regions = (len + region_sectors - 1) >> zr->region_shift;
+	zr->nr_chunks = DIV_ROUND_UP(zr->nr_regions, ZM_CHUNK_REGIONS);
+	zr->ready = ready;
+	atomic_set(&zr->epoch, 1);
+	for (i = 0; i < ARRAY_SIZE(zr->buckets); i++) {
+		spin_lock_init(&zr->buckets[i].lock);
+		INIT_LIST_HEAD(&zr->buckets[i].in_flight);
+		INIT_LIST_HEAD(&zr->buckets[i].waiting);
+	}
+
+	zr->dirty = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
+	zr->zero = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
+	zr->written = kvcalloc(zr->nr_chunks, sizeof(u32), GFP_KERNEL);
+	zr->dirty_chunks = kvcalloc(BITS_TO_LONGS(zr->nr_chunks),
+				    sizeof(unsigned long), GFP_KERNEL);
+	if (!zr->dirty || !zr->zero || !zr->written || !zr->dirty_chunks) {
+		zm_regions_destroy(zr);
+		return NULL;
+	}
+	zm_promise(zr, dirty, zero);
+	return zr;
+}
+
+void zm_regions_destroy(struct zm_regions *zr)
+{
+	if (!zr)
+		return;
+	kvfree(zr->dirty_chunks);
+	kvfree(zr->written);
+	kvfree(zr->zero);
+	kvfree(zr->dirty);
+	kvfree(zr);
+}

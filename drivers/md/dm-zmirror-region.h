@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Regions, chunks and operations: what a zmirror knows of its destination.
+ *
+ * A region is the unit of tracking. It has a dirty bit (the destination may
+ * differ from the source) and a zero bit (the whole destination region is
+ * known to read as zeroes, and nothing else is on its way to it). A chunk is
+ * 64 regions, whose bits share one word; no operation crosses a chunk.
+ *
+ * Each write, zeroing, discard and copy job is an operation on one chunk. It
+ * is begun before its first I/O is submitted and ended after its last I/O has
+ * ended; the bits change only in between those two calls, and are only ever
+ * wrong on the safe side: dirty though equal, not zero though zero.
+ *
+ * This module does no I/O and knows nothing of bios. It is built for user
+ * space too, where tools/testing/region drives it.
+ */
+#ifndef DM_ZMIRROR_REGION_H
+#define DM_ZMIRROR_REGION_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+
+#define ZM_CHUNK_SHIFT		6
+#define ZM_CHUNK_REGIONS	(1U << ZM_CHUNK_SHIFT)
+
+#define ZM_MIN_REGION_SECTORS	8U		/* 4 KiB */
+#define ZM_MAX_REGION_SECTORS	(1U << 21)	/* 1 GiB */
+#define ZM_MAX_REGIONS		(1U << 28)
+
+/* The legs, as bits of a mask. */
+#define ZM_SOURCE		1U
+#define ZM_DEST			2U
+
+enum zm_op_kind {
+	ZM_OP_WRITE,
+	ZM_OP_ZEROES,		/* what is written reads as zero */
+	ZM_OP_DISCARD,
+	ZM_OP_COPY,		/* source to destination, by resync */
+};
+
+/**
+ * struct zm_op - an operation on one chunk
+ * @start: first sector, counted from the start of the mirror
+ * @end: the sector after the last one
+ * @kind: what the operation does
+ * @droppable: a zeroing that may be dropped where both legs read as zeroes:
+ *	it neither provisions blocks (REQ_NOUNMAP) nor asks for stable storage
+ * @source_only: the destination is not to be written by this operation (async
+ *	mode, or the destination cannot do what is asked)
+ * @legs: the legs it goes to, decided by zm_op_begin()
+ * @hold: a copy for the sake of which writes to its regions wait
+ * @dirtied: its begin made a clean region dirty
+ * @skipped: zeroes which the destination is known to have already
+ * @generation: the destination's failure count when the operation began
+ * @blockers: earlier operations that this one waits for
+ * @chunk: the chunk it is on
+ * @touch: regions of the chunk of which it covers any sector
+ * @whole: regions of the chunk that it covers whole
+ * @raced: regions that another operation touched at the same time
+ * @known_zero: for a copy, the regions whose zero bits were set when it began
+ * @list: place among the bucket's operations in flight, or among those waiting
+ * @next: the next operation that began in the same moment, after a wait
+ *
+ * The caller sets @start, @end, @kind, @droppable and @source_only before
+ * zm_op_begin(); the rest belongs to this module. @legs, @dirtied, @skipped and
+ * @generation may be read once the operation has begun; of a copy @start, @end,
+ * @chunk, @touch and @known_zero too.
+ */
+struct zm_op {
+	sector_t start;
+	sector_t end;
+
+	u8 kind;
+	bool droppable:1;
+	bool source_only:1;
+	bool hold:1;
+	bool dirtied:1;
+	bool skipped:1;
+	u8 legs;
+	u32 generation;
+	u32 blockers;
+	u32 chunk;
+
+	u64 touch;
+	u64 whole;
+	u64 raced;
+	u64 known_zero;
+
+	struct list_head list;
+	struct zm_op *next;
+};
+
+/**
+ * struct zm_flush - a flush of the destination
+ * @epoch: writes that ended in this epoch or before are stable once it succeeds
+ * @generation: the destination's failure count when the flush began
+ */
+struct zm_flush {
+	u32 epoch;
+	u32 generation;
+};
+
+struct zm_regions;
+
+/**
+ * typedef zm_ready_fn - called when an operation that had to wait has begun
+ * @op: the operation; its legs are decided
+ *
+ * Context: that of the zm_op_end() or zm_copy_end() which let it go, so
+ * possibly an interrupt. No lock is held.
+ */
+typedef void (*zm_ready_fn)(struct zm_op *op);
+
+/* What zm_op_end() and zm_copy_end() tell, as bits of a mask. */
+#define ZM_ENDED_DIRTY		1U	/* a clean region became dirty */
+#define ZM_ENDED_IN_SYNC	2U	/* the last dirty region became clean */
+
+/**
+ * zm_regions_create - make the region state of a mirror
+ * @len: length of the mirror, in sectors, not zero
+ * @region_sectors: length of a region, in sectors: a power of two from
+ *	ZM_MIN_REGION_SECTORS to ZM_MAX_REGION_SECTORS, such that there are at
+ *	most ZM_MAX_REGIONS regions
+ * @dirty: whether the regions start dirty
+ * @zero: whether the zero bits start set
+ * @ready: called for each operation that begins after a wait
+ *
+ * Context: may sleep.
+ * Return: the state, or NULL when out of memory.
+ */
+struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
+				     bool dirty, bool zero, zm_ready_fn ready);
+
+/**
+ * zm_regions_destroy - free the region state
+ * @zr: the state; no operation is in flight or waiting. NULL is ignored.
+ *
+ * Context: may sleep.
+ */
+void zm_regions_destroy(struct zm_regions *zr);
+
+/**
+ * zm_regions_total - how many regions there are
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: number of regions.
+ */
+u32 zm_regions_total(const struct zm_regions *zr);
+
+/**
+ * zm_regions_dirty - how many regions are dirty
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: number of regions.
+ */
+u32 zm_regions_dirty(const struct zm_regions *zr);
+
+/**
+ * zm_regions_zero - how many regions are known to read as zeroes
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: number of regions.
+ */
+u32 zm_regions_zero(const struct zm_regions *zr);
+
+/**
+ * zm_chunk_end - where the chunk of a sector ends
+ * @zr: the state
+ * @sector: a sector of the mirror
+ *
+ * Context: any.
+ * Return: the first sector after the chunk, or the length of the mirror.
+ */
+sector_t zm_chunk_end(const struct zm_regions *zr, sector_t sector);
+
+/**
+ * zm_region_range - the sectors of a region
+ * @zr: the state
+ * @chunk: a chunk
+ * @bit: number of the region in it
+ * @start: the region's first sector is stored here
+ * @end: the sector after its last one is stored here
+ *
+ * Context: any.
+ */
+void zm_region_range(const struct zm_regions *zr, u32 chunk, unsigned int bit,
+		     sector_t *start, sector_t *end);
+
+/**
+ * zm_op_begin - begin a write, a zeroing or a discard
+ * @zr: the state
+ * @op: the operation, from @op->start to @op->end, within one chunk
+ *
+ * Writes whose sectors overlap are let through one after another, so that both
+ * legs see them in the same order, and a held copy is let through before the
+ * writes that came after it. On success @op->legs says where to send the I/O;
+ * with no leg at all the operation is complete and zm_op_end() must not be
+ * called. Else the caller submits the I/O and calls zm_op_end() when all legs
+ * have ended.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: true when it has begun; false when it waits: the ready function is
+ * called once it has begun, perhaps before this function returns, so that the
+ * caller must not touch @op any more.
+ */
+bool zm_op_begin(struct zm_regions *zr, struct zm_op *op);
+
+/**
+ * zm_op_end - end a write, a zeroing or a discard
+ * @zr: the state
+ * @op: the operation, which had begun with a leg to go to
+ * @failed: mask of the legs that failed
+ *
+ * Calls the ready function for each operation that this one was the last to
+ * hold up. @op may be freed once this function returns.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: mask of ZM_ENDED_*.
+ */
+unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
+		       unsigned int failed);
+
+/**
+ * zm_next_dirty_chunk - find the next chunk with a dirty region
+ * @zr: the state
+ * @chunk: where to start to look
+ *
+ * Context: any. No lock is taken, so the answer is a hint.
+ * Return: its number, or the number of chunks when there is none.
+ */
+u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk);
+
+/**
+ * zm_copy_begin - begin a copy of neighbouring dirty regions
+ * @zr: the state
+ * @op: the operation, all of which is set here
+ * @chunk: the chunk to look in
+ * @from: number of the first region to consider in it
+ * @max: most regions to take
+ *
+ * Takes the first run of dirty regions that no other copy has taken. The
+ * caller reads and writes them and calls zm_copy_end().
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: true when it has begun, false when there is nothing to copy or the
+ * destination has failed.
+ */
+bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+		   unsigned int from, unsigned int max);
+
+/**
+ * enum zm_again - what zm_copy_again() did
+ * @ZM_AGAIN_NONE: nothing: the region is clean, or taken by another copy, or
+ *	the destination has failed
+ * @ZM_AGAIN_BEGUN: the copy has begun
+ * @ZM_AGAIN_WAITS: the copy waits; the ready function is called once it begins
+ */
+enum zm_again { ZM_AGAIN_NONE, ZM_AGAIN_BEGUN, ZM_AGAIN_WAITS };
+
+/**
+ * zm_copy_again - begin the second copy of a region whose first copy raced
+ * @zr: the state
+ * @op: the operation, all of which is set here
+ * @chunk: the chunk
+ * @bit: number of the region in it
+ *
+ * The copy begins when the operations on the region that came before it have
+ * ended; those that come after it wait until it has ended.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: see &enum zm_again.
+ */
+enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+			    unsigned int bit);
+
+/**
+ * zm_copy_data - tell that data is about to be written to the destination
+ * @zr: the state
+ * @op: a copy that has begun
+ * @regions: the regions that data goes to
+ *
+ * To be called before the first write of data to a region is submitted.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ */
+void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions);
+
+/**
+ * zm_copy_end - end a copy
+ * @zr: the state
+ * @op: the copy
+ * @copied: the regions that now read on the destination as the source read
+ *	while the copy was in flight
+ * @zeroes: those of @copied that read as zeroes, whole
+ * @dest_failed: a write to the destination failed
+ * @raced: the regions of @copied that must be copied again are stored here
+ *
+ * Regions that were touched but are not in @copied stay dirty. Calls the ready
+ * function for each operation that this one was the last to hold up.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: mask of ZM_ENDED_*.
+ */
+unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
+			 u64 zeroes, bool dest_failed, u64 *raced);
+
+/**
+ * zm_flush_begin - a flush of the destination is about to be submitted
+ * @zr: the state
+ * @flush: filled in here, for zm_flush_end()
+ *
+ * Context: any.
+ */
+void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush);
+
+/**
+ * zm_flush_end - a flush of the destination has succeeded
+ * @zr: the state
+ * @flush: what zm_flush_begin() filled in
+ *
+ * What had been written to the destination before zm_flush_begin() is stable.
+ *
+ * Context: any.
+ */
+void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush);
+
+/**
+ * zm_dest_fail - the destination has failed
+ * @zr: the state
+ * @generation: of the operation or of the flush that failed
+ *
+ * From here on nothing is sent to the destination, and no operation that is in
+ * flight makes a region clean. A failure from before the last zm_dest_attach()
+ * is not held against the destination. The caller, when it was the first to
+ * tell, has zm_dest_lost() called in process context.
+ *
+ * Context: any.
+ * Return: true when the destination was well before.
+ */
+bool zm_dest_fail(struct zm_regions *zr, u32 generation);
+
+/**
+ * zm_dest_lost - take for lost what a failed destination had not flushed
+ * @zr: the state
+ *
+ * A destination that failed may have lost what lay in its volatile cache, so
+ * the chunks written since the last successful flush become dirty and none of
+ * their regions is known to be zero any longer.
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ * Return: true when a clean region became dirty.
+ */
+bool zm_dest_lost(struct zm_regions *zr);
+
+/**
+ * zm_dest_attach - the destination is to be used again
+ * @zr: the state; zm_dest_lost() has ended since the destination failed
+ *
+ * Context: any.
+ */
+void zm_dest_attach(struct zm_regions *zr);
+
+/**
+ * zm_dest_failed - whether the destination has failed and is not used
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: true when it has failed.
+ */
+bool zm_dest_failed(const struct zm_regions *zr);
+
+#endif

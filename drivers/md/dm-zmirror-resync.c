@@ -1,0 +1,812 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The background of a zmirror; see dm-zmirror-resync.h.
+ *
+ * Each job is a work item that takes runs of dirty regions, one after another,
+ * until there are none. It waits for its own I/O, so that what it does reads
+ * from top to bottom, and other jobs go on meanwhile.
+ *
+ * A run is looked at in units, of a region's length or of ZM_UNIT_SECTORS,
+ * whichever is less. The head of each is read first. Where it is not zero,
+ * kcopyd copies the unit, joined with its neighbours. Where it is, the whole
+ * unit is read, and should data turn up in it, it is written from that buffer.
+ * So a pass reads each sector once, and at most one head in 16 twice. A unit
+ * that is shorter than that is read at once.
+ */
+#include "dm-zmirror-resync.h"
+#include "dm-zmirror-zero.h"
+
+#include <linux/blkdev.h>
+#include <linux/completion.h>
+#include <linux/dm-io.h>
+#include <linux/dm-kcopyd.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+#define DM_MSG_PREFIX "zmirror"
+
+DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle,
+	"A percentage of time allocated for resync by kcopyd");
+
+#define ZM_JOB_SECTORS		2048U	/* 1 MiB */
+#define ZM_UNIT_SECTORS		256U	/* 128 KiB */
+#define ZM_BUFFER_SECTORS	256U	/* at least a unit */
+#define ZM_HEAD_SECTORS		8U	/* 4 KiB */
+#define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
+#define ZM_MAX_UNITS		32U	/* that are looked at together */
+
+/*---------------------------------------------------------------------------
+ * Types
+ *---------------------------------------------------------------------------*/
+
+/*
+ * One request of a job, of several that are in flight at the same time. The
+ * errors are set by its callback, and read once the job has waited.
+ */
+struct zm_part {
+	struct zm_job *job;
+	unsigned long units;		/* mask of the units it is for */
+	bool read_error;
+	bool write_error;
+};
+
+/*
+ * @pending counts the parts in flight, and one for the job itself until it
+ * waits. The masks of units are those of the units in hand; the masks of
+ * regions are those of @op. All but @pending, @done and @begun belong to the
+ * work item.
+ */
+struct zm_job {
+	struct zmirror *zm;
+	struct work_struct work;
+	u32 index;
+
+	struct zm_op op;
+	struct completion begun;	/* @op, after a wait */
+	u64 copied;
+	u64 zeroes;
+	bool source_failed;
+	bool dest_failed;
+
+	sector_t start;			/* of the first unit in hand */
+	sector_t end;
+	unsigned int nr_units;
+	struct zm_part parts[ZM_MAX_UNITS];
+	unsigned int nr_parts;
+	atomic_t pending;
+	struct completion done;
+	void *buffer;			/* ZM_BUFFER_SECTORS */
+};
+
+/*
+ * @walk protects the place where the next job looks for a dirty region; it is
+ * never held while another lock is waited for but a bucket's. @jobs has @nr
+ * entries, which are made when they are first asked for and live as long as
+ * the mirror; a job whose index is not below zmirror.jobs does not run.
+ */
+struct zm_resync {
+	struct dm_io_client *io;
+	struct dm_kcopyd_client *kcopyd;
+	struct workqueue_struct *wq;
+
+	struct mutex walk;
+	u32 chunk;
+	unsigned int bit;
+
+	u32 nr;
+	struct zm_job *jobs[ZM_MAX_JOBS];
+
+	unsigned int region_sectors;
+	unsigned int unit_sectors;
+	unsigned int batch_sectors;	/* what is looked at together */
+	unsigned int job_regions;
+	bool heads;			/* units are worth a look at their head */
+};
+
+/*---------------------------------------------------------------------------
+ * Parts of a job
+ *---------------------------------------------------------------------------*/
+
+static void zm_parts_begin(struct zm_job *job)
+{
+	job->nr_parts = 0;
+	atomic_set(&job->pending, 1);
+	reinit_completion(&job->done);
+}
+
+static struct zm_part *zm_part(struct zm_job *job, unsigned long units)
+{
+	struct zm_part *part = &job->parts[job->nr_parts++];
+
+	part->job = job;
+	part->units = units;
+	part->read_error = false;
+	part->write_error = false;
+	atomic_inc(&job->pending);
+	return part;
+}
+
+static void zm_part_end(struct zm_part *part)
+{
+	struct zm_job *job = part->job;
+
+	if (atomic_dec_and_test(&job->pending))
+		complete(&job->done);
+}
+
+/* Returns the units of the parts that failed, and keeps in mind on which leg. */
+static unsigned long zm_parts_wait(struct zm_job *job)
+{
+	unsigned long failed = 0;
+	unsigned int i;
+
+	if (!atomic_dec_and_test(&job->pending))
+		wait_for_completion_io(&job->done);
+
+	for (i = 0; i < job->nr_parts; i++) {
+		struct zm_part *part = &job->parts[i];
+
+		if (!part->read_error && !part->write_error)
+			continue;
+		failed |= part->units;
+		job->source_failed |= part->read_error;
+		job->dest_failed |= part->write_error;
+	}
+	return failed;
+}
+
+static void zm_read_done(unsigned long error, void *context)
+{
+	struct zm_part *part = context;
+
+	part->read_error = error;
+	zm_part_end(part);
+}
+
+static void zm_write_done(unsigned long error, void *context)
+{
+	struct zm_part *part = context;
+
+	part->write_error = error;
+	zm_part_end(part);
+}
+
+static void zm_copy_done(int read_error, unsigned long write_error,
+			 void *context)
+{
+	struct zm_part *part = context;
+
+	part->read_error = read_error;
+	part->write_error = write_error;
+	zm_part_end(part);
+}
+
+/*---------------------------------------------------------------------------
+ * Units
+ *---------------------------------------------------------------------------*/
+
+static sector_t zm_unit_start(const struct zm_job *job, unsigned int unit)
+{
+	return job->start + (sector_t)unit * job->zm->resync->unit_sectors;
+}
+
+/* The sectors of @nr units, the last of which may be cut off by the end. */
+static sector_t zm_units_len(const struct zm_job *job, unsigned int unit,
+			     unsigned int nr)
+{
+	return min(zm_unit_start(job, unit + nr), job->end) -
+	       zm_unit_start(job, unit);
+}
+
+/* The regions of units, as a mask of the chunk's. */
+static u64 zm_units_regions(const struct zm_job *job, unsigned long units)
+{
+	unsigned int region_shift = ilog2(job->zm->resync->region_sectors);
+	u64 regions = 0;
+	unsigned int unit;
+
+	for_each_set_bit(unit, &units, job->nr_units)
+		regions |= BIT_ULL((zm_unit_start(job, unit) >> region_shift) %
+				   ZM_CHUNK_REGIONS);
+	return regions;
+}
+
+static struct dm_io_region zm_where(const struct zm_leg *leg, sector_t start,
+				    sector_t len)
+{
+	return (struct dm_io_region) {
+		.bdev = leg->dev->bdev,
+		.sector = leg->start + start,
+		.count = len,
+	};
+}
+
+/* Starts to read or write @len sectors from or to the job's buffer. */
+static void zm_buffer_io(struct zm_job *job, blk_opf_t opf, void *buffer,
+			 const struct zm_leg *leg, sector_t start, sector_t len,
+			 struct zm_part *part)
+{
+	struct dm_io_region where = zm_where(leg, start, len);
+	struct dm_io_request req = {
+		.bi_opf = opf,
+		.mem.type = DM_IO_VMA,
+		.mem.ptr.vma = buffer,
+		.notify.fn = op_is_write(opf) ? zm_write_done : zm_read_done,
+		.notify.context = part,
+		.client = job->zm->resync->io,
+	};
+
+	/* Asynchronous, this fails for a wrong memory type only. */
+	dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT);
+}
+
+static void zm_read_part(struct zm_job *job, void *buffer, sector_t start,
+			 sector_t len, unsigned long units)
+{
+	atomic64_add(len, &job->zm->stats.read);
+	zm_buffer_io(job, REQ_OP_READ, buffer, &job->zm->source, start, len,
+		     zm_part(job, units));
+}
+
+/* Sets @first and @nr to each run of set bits in turn. */
+#define zm_for_each_run(first, nr, mask, size)				\
+	for ((first) = find_first_bit(&(mask), (size));			\
+	     (first) < (size) &&					\
+	     ((nr) = find_next_zero_bit(&(mask), (size), (first)) - (first), 1); \
+	     (first) = find_next_bit(&(mask), (size), (first) + (nr)))
+
+/*---------------------------------------------------------------------------
+ * Zeroing
+ *---------------------------------------------------------------------------*/
+
+static void zm_zero_by_device(struct zm_job *job, sector_t start, sector_t len,
+			      struct zm_part *part)
+{
+	struct zmirror *zm = job->zm;
+	struct dm_io_region where = zm_where(&zm->dest, start, len);
+	struct dm_io_request req = {
+		.bi_opf = zm_zero_opf(zm),
+		.mem.type = DM_IO_KMEM,
+		.mem.ptr.addr = NULL,
+		.notify.fn = zm_write_done,
+		.notify.context = part,
+		.client = zm->resync->io,
+	};
+
+	dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT);
+}
+
+static void zm_zero_by_pages(struct zm_job *job, sector_t start, sector_t len,
+			     struct zm_part *part)
+{
+	struct zmirror *zm = job->zm;
+	struct dm_io_region where = zm_where(&zm->dest, start, len);
+
+	dm_kcopyd_zero(zm->resync->kcopyd, 1, &where, 0, zm_copy_done, part);
+}
+
+/* Returns the units that could not be zeroed. */
+static unsigned long zm_zero_units(struct zm_job *job, unsigned long units,
+				   bool by_device)
+{
+	unsigned int first, nr;
+
+	zm_parts_begin(job);
+	zm_for_each_run(first, nr, units, job->nr_units) {
+		struct zm_part *part;
+
+		part = zm_part(job, GENMASK(first + nr - 1, first));
+		if (by_device)
+			zm_zero_by_device(job, zm_unit_start(job, first),
+					  zm_units_len(job, first, nr), part);
+		else
+			zm_zero_by_pages(job, zm_unit_start(job, first),
+					 zm_units_len(job, first, nr), part);
+	}
+	return zm_parts_wait(job);
+}
+
+/*
+ * Zeroes the units that read as zero on the source, but those of regions that
+ * were known to be zero when the copy began: what could have changed them
+ * since has raced with it, so that they are copied again. Returns the units
+ * that could not be zeroed.
+ */
+static unsigned long zm_make_zero(struct zm_job *job, unsigned long units)
+{
+	struct zm_stats *stats = &job->zm->stats;
+	unsigned long failed, todo = 0;
+	bool dest_failed = job->dest_failed;
+	unsigned int unit;
+
+	for_each_set_bit(unit, &units, job->nr_units) {
+		sector_t len = zm_units_len(job, unit, 1);
+
+		if (zm_units_regions(job, BIT(unit)) & job->op.known_zero) {
+			atomic64_add(len, &stats->skipped);
+		} else {
+			atomic64_add(len, &stats->zeroed);
+			todo |= BIT(unit);
+		}
+	}
+	if (!todo)
+		return 0;
+	if (!zm_dest_zeroes(job->zm))
+		return zm_zero_units(job, todo, false);
+
+	/* A device may find out only when asked that it cannot zero. */
+	failed = zm_zero_units(job, todo, true);
+	if (!failed)
+		return 0;
+	job->dest_failed = dest_failed;
+	return zm_zero_units(job, failed, false);
+}
+
+/*---------------------------------------------------------------------------
+ * Copying
+ *---------------------------------------------------------------------------*/
+
+/* Starts to copy units by kcopyd. */
+static void zm_copy_units(struct zm_job *job, unsigned long units)
+{
+	struct zmirror *zm = job->zm;
+	unsigned int first, nr;
+
+	zm_for_each_run(first, nr, units, job->nr_units) {
+		sector_t start = zm_unit_start(job, first);
+		sector_t len = zm_units_len(job, first, nr);
+		struct dm_io_region from = zm_where(&zm->source, start, len);
+		struct dm_io_region to = zm_where(&zm->dest, start, len);
+
+		atomic64_add(len, &zm->stats.read);
+		atomic64_add(len, &zm->stats.copied);
+		dm_kcopyd_copy(zm->resync->kcopyd, &from, 1, &to, 0,
+			       zm_copy_done,
+			       zm_part(job, GENMASK(first + nr - 1, first)));
+	}
+}
+
+/* Starts to write units that lie in the buffer, where @base is at its start. */
+static void zm_write_units(struct zm_job *job, unsigned long units,
+			   unsigned int base)
+{
+	unsigned int first, nr;
+
+	zm_for_each_run(first, nr, units, job->nr_units) {
+		sector_t start = zm_unit_start(job, first);
+		sector_t len = zm_units_len(job, first, nr);
+		sector_t skip = start - zm_unit_start(job, base);
+
+		atomic64_add(len, &job->zm->stats.copied);
+		zm_buffer_io(job, REQ_OP_WRITE,
+			     job->buffer + (skip << SECTOR_SHIFT),
+			     &job->zm->dest, start, len,
+			     zm_part(job, GENMASK(first + nr - 1, first)));
+	}
+}
+
+/* Tells the regions of units of data before any of it is written. */
+static void zm_found_data(struct zm_job *job, unsigned long units)
+{
+	u64 regions = zm_units_regions(job, units);
+
+	if (!regions)
+		return;
+	job->zeroes &= ~regions;
+	zm_copy_data(job->zm->regions, &job->op, regions);
+}
+
+/* Reads the heads of all units; returns the units with data in their heads. */
+static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
+{
+	unsigned long data = 0;
+	unsigned int unit;
+
+	zm_parts_begin(job);
+	for (unit = 0; unit < job->nr_units; unit++) {
+		sector_t len = min_t(sector_t, ZM_HEAD_SECTORS,
+				     zm_units_len(job, unit, 1));
+
+		zm_read_part(job, job->buffer +
+			     unit * (ZM_HEAD_SECTORS << SECTOR_SHIFT),
+			     zm_unit_start(job, unit), len, BIT(unit));
+	}
+	*failed = zm_parts_wait(job);
+
+	for (unit = 0; unit < job->nr_units; unit++) {
+		sector_t len = min_t(sector_t, ZM_HEAD_SECTORS,
+				     zm_units_len(job, unit, 1));
+
+		if (!(*failed & BIT(unit)) &&
+		    memchr_inv(job->buffer +
+			       unit * (ZM_HEAD_SECTORS << SECTOR_SHIFT), 0,
+			       len << SECTOR_SHIFT))
+			data |= BIT(unit);
+	}
+	return data;
+}
+
+/* Which of @nr units, which have been read to the buffer, are not zero. */
+static unsigned long zm_look_at_units(struct zm_job *job, unsigned int first,
+				      unsigned int nr)
+{
+	void *at = job->buffer;
+	unsigned long data = 0;
+	unsigned int unit;
+
+	for (unit = first; unit < first + nr; unit++) {
+		size_t len = zm_units_len(job, unit, 1) << SECTOR_SHIFT;
+
+		if (memchr_inv(at, 0, len))
+			data |= BIT(unit);
+		at += len;
+	}
+	return data;
+}
+
+/*
+ * Reads @nr units that fit into the buffer, and writes those with data in them.
+ * Returns those that are zero; the ones that failed are added to @failed.
+ */
+static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
+				       unsigned int nr, unsigned long *failed)
+{
+	unsigned long units = GENMASK(first + nr - 1, first);
+	unsigned long data, bad;
+
+	zm_parts_begin(job);
+	zm_read_part(job, job->buffer, zm_unit_start(job, first),
+		     zm_units_len(job, first, nr), units);
+	bad = zm_parts_wait(job);
+	if (bad) {
+		*failed |= bad;
+		return 0;
+	}
+
+	data = zm_look_at_units(job, first, nr);
+	zm_found_data(job, data);
+	zm_parts_begin(job);
+	zm_write_units(job, data, first);
+	*failed |= zm_parts_wait(job);
+	return units & ~data;
+}
+
+/* The same for any number of units. */
+static unsigned long zm_read_and_write_all(struct zm_job *job,
+					   unsigned long units,
+					   unsigned long *failed)
+{
+	unsigned int most = ZM_BUFFER_SECTORS / job->zm->resync->unit_sectors;
+	unsigned long zero = 0;
+	unsigned int first, nr;
+
+	zm_for_each_run(first, nr, units, job->nr_units) {
+		nr = min(nr, most);
+		zero |= zm_read_and_write(job, first, nr, failed);
+	}
+	return zero;
+}
+
+/*
+ * Copies the units in hand, one way or another. Returns those that failed.
+ */
+static unsigned long zm_copy_batch(struct zm_job *job)
+{
+	unsigned long units = GENMASK(job->nr_units - 1, 0);
+	unsigned long data = 0, zero = 0, failed = 0;
+
+	if (!READ_ONCE(job->zm->zero_detect))
+		data = units;
+	else if (job->zm->resync->heads)
+		data = zm_look_at_heads(job, &failed);
+
+	if (data) {
+		zm_found_data(job, data);
+		zm_parts_begin(job);
+		zm_copy_units(job, data);
+		failed |= zm_parts_wait(job);
+	}
+	units &= ~(data | failed);
+	if (units)
+		zero = zm_read_and_write_all(job, units, &failed);
+	if (zero)
+		failed |= zm_make_zero(job, zero);
+	return failed;
+}
+
+/*---------------------------------------------------------------------------
+ * Jobs
+ *---------------------------------------------------------------------------*/
+
+bool zm_resync_running(const struct zmirror *zm)
+{
+	return !READ_ONCE(zm->suspended) && !READ_ONCE(zm->paused) &&
+	       !READ_ONCE(zm->source_failed) && !zm_dest_failed(zm->regions);
+}
+
+/*
+ * Copies what the job's operation covers. A long one is given up in the middle
+ * when resync is to stop, so that nobody has to wait for a region of 1 GiB.
+ */
+static void zm_job_copy(struct zm_job *job)
+{
+	struct zm_resync *rs = job->zm->resync;
+	struct zm_op *op = &job->op;
+	sector_t at;
+
+	job->copied = op->touch;
+	job->zeroes = op->touch;
+	job->source_failed = false;
+	job->dest_failed = false;
+
+	for (at = op->start; at < op->end; at = job->end) {
+		unsigned long failed;
+
+		job->start = at;
+		job->end = min(at + rs->batch_sectors, op->end);
+		job->nr_units = DIV_ROUND_UP(job->end - at, rs->unit_sectors);
+
+		if (at == op->start || zm_resync_running(job->zm))
+			failed = zm_copy_batch(job);
+		else
+			failed = GENMASK(job->nr_units - 1, 0);
+		job->copied &= ~zm_units_regions(job, failed);
+	}
+}
+
+/* Ends the job's operation; returns the regions that are to be copied again. */
+static u64 zm_job_end(struct zm_job *job)
+{
+	struct zmirror *zm = job->zm;
+	u64 raced;
+
+	if (job->source_failed) {
+		atomic64_inc(&zm->stats.source_errors);
+		WRITE_ONCE(zm->source_failed, true);
+		zm_event(zm, ZM_EVENT_SOURCE_FAILED);
+	}
+	if (job->dest_failed)
+		zm_dest_error(zm, job->op.generation);
+
+	zm_op_ended(zm, zm_copy_end(zm->regions, &job->op, job->copied,
+				    job->zeroes, job->dest_failed, &raced));
+	return raced;
+}
+
+/*
+ * Copies regions again whose first copy raced with a write. One at a time, for
+ * as long as it takes writes to its region wait. A region that was not told
+ * apart, because resync is to stop, just stays dirty.
+ */
+static void zm_job_again(struct zm_job *job, u64 raced)
+{
+	struct zmirror *zm = job->zm;
+	u32 chunk = job->op.chunk;
+
+	while (raced && zm_resync_running(zm)) {
+		unsigned int bit = __ffs64(raced);
+
+		raced &= raced - 1;
+		reinit_completion(&job->begun);
+		switch (zm_copy_again(zm->regions, &job->op, chunk, bit)) {
+		case ZM_AGAIN_NONE:
+			continue;
+		case ZM_AGAIN_WAITS:
+			wait_for_completion(&job->begun);
+			break;
+		case ZM_AGAIN_BEGUN:
+			break;
+		}
+		zm_job_copy(job);
+		zm_job_end(job);
+	}
+}
+
+void zm_resync_ready(struct zm_op *op)
+{
+	complete(&container_of(op, struct zm_job, op)->begun);
+}
+
+/*
+ * Begins the next run of dirty regions, from where the last one ended, once
+ * around the mirror. The lock is held all the way, but only chunks with a dirty
+ * region are looked at, and few of them are all taken by other jobs.
+ */
+static bool zm_job_pick(struct zm_job *job)
+{
+	struct zmirror *zm = job->zm;
+	struct zm_resync *rs = zm->resync;
+	u32 nr_chunks = DIV_ROUND_UP(zm_regions_total(zm->regions),
+				     ZM_CHUNK_REGIONS);
+	unsigned int from, turn;
+	bool found = false;
+	u32 chunk, stop;
+
+	mutex_lock(&rs->walk);
+	chunk = zm_next_dirty_chunk(zm->regions, rs->chunk);
+	from = chunk == rs->chunk ? rs->bit : 0;
+	stop = rs->chunk;
+	for (turn = 0; turn < 2 && !found; turn++) {
+		for (; chunk < nr_chunks && (!turn || chunk <= stop) && !found;
+		     chunk = zm_next_dirty_chunk(zm->regions, chunk + 1)) {
+			found = zm_copy_begin(zm->regions, &job->op, chunk,
+					      from, rs->job_regions);
+			from = 0;
+		}
+		chunk = zm_next_dirty_chunk(zm->regions, 0);
+	}
+	if (found) {
+		rs->chunk = job->op.chunk;
+		rs->bit = fls64(job->op.touch);
+		if (rs->bit == ZM_CHUNK_REGIONS) {
+			rs->bit = 0;
+			rs->chunk = (rs->chunk + 1) % nr_chunks;
+		}
+	}
+	mutex_unlock(&rs->walk);
+	return found;
+}
+
+/*
+ * A job that finds nothing to copy ends. A region that is dirty then is under
+ * copy by another job, which looks again before it ends itself, or becomes
+ * dirty later, which kicks the first job.
+ */
+static void zm_job_work(struct work_struct *work)
+{
+	struct zm_job *job = container_of(work, struct zm_job, work);
+	struct zmirror *zm = job->zm;
+	struct zm_resync *rs = zm->resync;
+	bool first = true;
+
+	while (zm_resync_running(zm) && job->index < READ_ONCE(zm->jobs) &&
+	       zm_job_pick(job)) {
+		if (first && job->index + 1 < READ_ONCE(zm->jobs))
+			queue_work(rs->wq, &rs->jobs[job->index + 1]->work);
+		first = false;
+
+		zm_job_copy(job);
+		zm_job_again(job, zm_job_end(job));
+		cond_resched();
+	}
+}
+
+void zm_resync_kick(struct zmirror *zm)
+{
+	if (zm_resync_running(zm))
+		queue_work(zm->resync->wq, &zm->resync->jobs[0]->work);
+}
+
+void zm_resync_drain(struct zmirror *zm)
+{
+	u32 i;
+
+	for (i = 0; i < zm->resync->nr; i++)
+		flush_work(&zm->resync->jobs[i]->work);
+	flush_work(&zm->event_work);
+}
+
+void zm_resync_flush_dest(struct zmirror *zm)
+{
+	struct dm_io_region where = zm_where(&zm->dest, 0, 0);
+	struct dm_io_request req = {
+		.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH,
+		.mem.type = DM_IO_KMEM,
+		.mem.ptr.addr = NULL,
+		.client = zm->resync->io,
+	};
+	struct zm_flush flush;
+
+	zm_flush_begin(zm->regions, &flush);
+	if (dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT))
+		zm_dest_error(zm, flush.generation);
+	else
+		zm_flush_end(zm->regions, &flush);
+}
+
+/*---------------------------------------------------------------------------
+ * Making and freeing
+ *---------------------------------------------------------------------------*/
+
+static void zm_job_free(struct zm_job *job)
+{
+	vfree(job->buffer);
+	kfree(job);
+}
+
+static struct zm_job *zm_job_alloc(struct zmirror *zm, u32 index)
+{
+	struct zm_job *job = kzalloc(sizeof(*job), GFP_KERNEL);
+
+	if (!job)
+		return NULL;
+	job->buffer = vmalloc(ZM_BUFFER_SECTORS << SECTOR_SHIFT);
+	if (!job->buffer) {
+		zm_job_free(job);
+		return NULL;
+	}
+	job->zm = zm;
+	job->index = index;
+	INIT_WORK(&job->work, zm_job_work);
+	init_completion(&job->begun);
+	init_completion(&job->done);
+	return job;
+}
+
+int zm_resync_set_jobs(struct zmirror *zm, u32 jobs)
+{
+	struct zm_resync *rs = zm->resync;
+
+	for (; rs->nr < jobs; rs->nr++) {
+		rs->jobs[rs->nr] = zm_job_alloc(zm, rs->nr);
+		if (!rs->jobs[rs->nr])
+			return -ENOMEM;
+	}
+
+	/* A job that sees the new number sees the jobs as well. */
+	smp_store_release(&zm->jobs, jobs);
+	return 0;
+}
+
+static void zm_resync_geometry(struct zm_resync *rs, u32 region_sectors)
+{
+	rs->region_sectors = region_sectors;
+	rs->unit_sectors = min(region_sectors, ZM_UNIT_SECTORS);
+	rs->heads = rs->unit_sectors >= ZM_HEAD_SECTORS * ZM_HEAD_SHARE;
+	rs->batch_sectors = rs->heads ? ZM_JOB_SECTORS : ZM_BUFFER_SECTORS;
+	rs->job_regions = max(1U, ZM_JOB_SECTORS / region_sectors);
+}
+
+int zm_resync_init(struct zmirror *zm)
+{
+	struct zm_resync *rs = kzalloc(sizeof(*rs), GFP_KERNEL);
+
+	if (!rs)
+		return -ENOMEM;
+	zm->resync = rs;
+	mutex_init(&rs->walk);
+	zm_resync_geometry(rs, zm->region_sectors);
+
+	rs->io = dm_io_client_create();
+	if (IS_ERR(rs->io)) {
+		int r = PTR_ERR(rs->io);
+
+		rs->io = NULL;
+		return r;
+	}
+	rs->kcopyd = dm_kcopyd_client_create(&dm_kcopyd_throttle);
+	if (IS_ERR(rs->kcopyd)) {
+		int r = PTR_ERR(rs->kcopyd);
+
+		rs->kcopyd = NULL;
+		return r;
+	}
+	rs->wq = alloc_workqueue("zmirror-resync", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				 ZM_MAX_JOBS + 1);
+	if (!rs->wq)
+		return -ENOMEM;
+	zm->event_wq = rs->wq;
+	return zm_resync_set_jobs(zm, zm->jobs);
+}
+
+void zm_resync_exit(struct zmirror *zm)
+{
+	struct zm_resync *rs = zm->resync;
+	u32 i;
+
+	if (!rs)
+		return;
+	if (rs->wq)
+		destroy_workqueue(rs->wq);
+	for (i = 0; i < rs->nr; i++)
+		zm_job_free(rs->jobs[i]);
+	if (rs->kcopyd)
+		dm_kcopyd_client_destroy(rs->kcopyd);
+	if (rs->io)
+		dm_io_client_destroy(rs->io);
+	kfree(rs);
+	zm->resync = NULL;
+}

@@ -1,0 +1,954 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dm-zmirror mirrors a block device in use to another one, and never writes
+ * zeroes to where the other one has them already.
+ *
+ * This file is what device-mapper calls, and what users see: the table line,
+ * the status, the messages, the limits of the device. See
+ * Documentation/admin-guide/device-mapper/dm-zmirror.rst.
+ */
+#include "dm-zmirror.h"
+#include "dm-zmirror-compat.h"
+#include "dm-zmirror-io.h"
+#include "dm-zmirror-resync.h"
+
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/kstrtox.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#define DM_MSG_PREFIX "zmirror"
+
+#define ZM_DEFAULT_REGION_SECTORS	128U	/* 64 KiB */
+
+/*
+ * All mirrors that have been constructed. The lock protects the list, and the
+ * hand-over of the region state from one mirror to another. It is taken before
+ * any other lock.
+ */
+static DEFINE_MUTEX(zm_mirrors_lock);
+static LIST_HEAD(zm_mirrors);
+
+/*---------------------------------------------------------------------------
+ * Features
+ *---------------------------------------------------------------------------*/
+
+/*
+ * One word of the table line, `name` or `name:value`. @set stores a value, or
+ * tells that it is none; for a feature without a value it gets NULL. @get
+ * prints the word if it is not the default. A feature with @message can be set
+ * while the mirror runs.
+ */
+struct zm_feature {
+	const char *name;
+	bool message;
+	int (*set)(struct zmirror *zm, const char *value);
+	void (*get)(struct zmirror *zm, char *word, size_t size);
+	char *error;
+};
+
+static int zm_set_dest_zeroed(struct zmirror *zm, const char *value)
+{
+	zm->dest_zeroed = true;
+	return 0;
+}
+
+static void zm_get_dest_zeroed(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->dest_zeroed)
+		strscpy(word, "dest_zeroed", size);
+}
+
+static int zm_set_nosync(struct zmirror *zm, const char *value)
+{
+	zm->nosync = true;
+	return 0;
+}
+
+static void zm_get_nosync(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->nosync)
+		strscpy(word, "nosync", size);
+}
+
+static int zm_set_zero_detect(struct zmirror *zm, const char *value)
+{
+	if (!strcmp(value, "on"))
+		WRITE_ONCE(zm->zero_detect, true);
+	else if (!strcmp(value, "off"))
+		WRITE_ONCE(zm->zero_detect, false);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static void zm_get_zero_detect(struct zmirror *zm, char *word, size_t size)
+{
+	if (!zm->zero_detect)
+		strscpy(word, "zero_detect:off", size);
+}
+
+static int zm_set_no_unmap(struct zmirror *zm, const char *value)
+{
+	zm->no_unmap = true;
+	return 0;
+}
+
+static void zm_get_no_unmap(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->no_unmap)
+		strscpy(word, "no_unmap", size);
+}
+
+static int zm_set_copy_mode(struct zmirror *zm, const char *value)
+{
+	if (!strcmp(value, "sync"))
+		WRITE_ONCE(zm->async, false);
+	else if (!strcmp(value, "async"))
+		WRITE_ONCE(zm->async, true);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static void zm_get_copy_mode(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->async)
+		strscpy(word, "copy_mode:async", size);
+}
+
+/* Before the resync is there, the number is for zm_resync_init(). */
+static int zm_set_jobs(struct zmirror *zm, const char *value)
+{
+	u32 jobs;
+
+	if (kstrtou32(value, 10, &jobs) || jobs < ZM_MIN_JOBS ||
+	    jobs > ZM_MAX_JOBS)
+		return -EINVAL;
+	if (zm->resync)
+		return zm_resync_set_jobs(zm, jobs);
+	zm->jobs = jobs;
+	return 0;
+}
+
+static void zm_get_jobs(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->jobs != ZM_DEFAULT_JOBS)
+		snprintf(word, size, "jobs:%u", zm->jobs);
+}
+
+static int zm_set_paused(struct zmirror *zm, const char *value)
+{
+	zm->paused = true;
+	return 0;
+}
+
+static void zm_get_paused(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->paused)
+		strscpy(word, "paused", size);
+}
+
+#define ZM_FEATURE_SIZE	32	/* bytes, the longest word that @get prints */
+
+static const struct zm_feature zm_features[] = {
+	{ "dest_zeroed", false, zm_set_dest_zeroed, zm_get_dest_zeroed,
+	  "Feature dest_zeroed takes no value" },
+	{ "nosync", false, zm_set_nosync, zm_get_nosync,
+	  "Feature nosync takes no value" },
+	{ "zero_detect:", true, zm_set_zero_detect, zm_get_zero_detect,
+	  "Feature zero_detect takes on or off" },
+	{ "no_unmap", false, zm_set_no_unmap, zm_get_no_unmap,
+	  "Feature no_unmap takes no value" },
+	{ "copy_mode:", true, zm_set_copy_mode, zm_get_copy_mode,
+	  "Feature copy_mode takes sync or async" },
+	{ "jobs:", true, zm_set_jobs, zm_get_jobs,
+	  "Feature jobs takes a number from 1 to 256" },
+	{ "paused", false, zm_set_paused, zm_get_paused,
+	  "Feature paused takes no value" },
+};
+
+/* Words that the design reserves, refused so that nobody counts on them. */
+static const char * const zm_later_features[] = {
+	"prezero", "discard_zeroes", "discard", "rate", "scan_rate",
+	"on_dest_error", "on_source_error", "metadata",
+};
+
+/* Length of a feature's name, without the colon that tells of a value. */
+static size_t zm_name_len(const char *name)
+{
+	return strcspn(name, ":");
+}
+
+static int zm_find_feature(const char *word, size_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(zm_features); i++)
+		if (zm_name_len(zm_features[i].name) == len &&
+		    !strncmp(zm_features[i].name, word, len))
+			return i;
+	return -ENOENT;
+}
+
+static char *zm_refusal(const char *word, size_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(zm_later_features); i++)
+		if (strlen(zm_later_features[i]) == len &&
+		    !strncmp(zm_later_features[i], word, len))
+			return "Feature is not supported yet";
+	return "Unknown feature";
+}
+
+static int zm_set_feature(struct zmirror *zm, const struct zm_feature *feature,
+			  const char *value, char **error)
+{
+	bool wanted = feature->name[zm_name_len(feature->name)] == ':';
+	int r = -EINVAL;
+
+	if (wanted == !!value)
+		r = feature->set(zm, value);
+	if (r == -ENOMEM)
+		*error = "Cannot allocate copy jobs";
+	else if (r)
+		*error = feature->error;
+	return r;
+}
+
+static int zm_parse_feature(struct zmirror *zm, const char *word,
+			    unsigned long *seen, char **error)
+{
+	size_t len = zm_name_len(word);
+	int i = zm_find_feature(word, len);
+
+	if (i < 0) {
+		*error = zm_refusal(word, len);
+		DMERR("%s: %s", *error, word);
+		return -EINVAL;
+	}
+	if (__test_and_set_bit(i, seen)) {
+		*error = "Feature given twice";
+		DMERR("%s: %s", *error, word);
+		return -EINVAL;
+	}
+	return zm_set_feature(zm, &zm_features[i],
+			      word[len] ? word + len + 1 : NULL, error);
+}
+
+static int zm_parse_features(struct zmirror *zm, struct dm_arg_set *as)
+{
+	static const struct dm_arg args[] = {
+		{ 0, ARRAY_SIZE(zm_features),
+		  "Invalid number of features" },
+	};
+	struct dm_target *ti = zm->ti;
+	unsigned long seen = 0;
+	unsigned int nr;
+	int r;
+
+	if (!as->argc)
+		return 0;
+	r = dm_read_arg_group(args, as, &nr, &ti->error);
+	if (r) {
+		ti->error = "Invalid number of features";
+		return r;
+	}
+	while (nr--) {
+		r = zm_parse_feature(zm, dm_shift_arg(as), &seen, &ti->error);
+		if (r)
+			return r;
+	}
+	if (as->argc) {
+		ti->error = "Arguments after the features";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/*---------------------------------------------------------------------------
+ * Constructor
+ *---------------------------------------------------------------------------*/
+
+struct zm_leg_errors {
+	char *open;
+	char *offset;
+	char *small;
+	char *align;
+	char *zoned;
+	char *self;
+};
+
+static const struct zm_leg_errors zm_source_errors = {
+	.open = "Cannot open source device",
+	.offset = "Invalid source offset",
+	.small = "Source device is too small",
+	.align = "Source offset or length is not a multiple of the source's logical block size",
+	.zoned = "Source device is zoned",
+	.self = "Source device is the mirror itself",
+};
+
+static const struct zm_leg_errors zm_dest_errors = {
+	.open = "Cannot open destination device",
+	.offset = "Invalid destination offset",
+	.small = "Destination device is too small",
+	.align = "Destination offset or length is not a multiple of the destination's logical block size",
+	.zoned = "Destination device is zoned",
+	.self = "Destination device is the mirror itself",
+};
+
+static char *zm_check_leg(struct dm_target *ti, const struct zm_leg *leg,
+			  const struct zm_leg_errors *errors)
+{
+	struct block_device *bdev = leg->dev->bdev;
+	sector_t size = bdev_nr_sectors(bdev);
+	unsigned int block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
+
+	if (bdev->bd_disk == dm_disk(dm_table_get_md(ti->table)))
+		return errors->self;
+	if (bdev_is_zoned(bdev))
+		return errors->zoned;
+	if (leg->start > size || ti->len > size - leg->start)
+		return errors->small;
+	if ((leg->start & (block - 1)) || (ti->len & (block - 1)))
+		return errors->align;
+	return NULL;
+}
+
+static int zm_open_leg(struct dm_target *ti, struct dm_arg_set *as,
+		       struct zm_leg *leg, const struct zm_leg_errors *errors)
+{
+	const char *path = dm_shift_arg(as);
+	u64 start;
+	int r;
+
+	r = kstrtou64(dm_shift_arg(as), 10, &start);
+	leg->start = start;
+	if (r || leg->start != start) {
+		ti->error = errors->offset;
+		return -EINVAL;
+	}
+	r = dm_get_device(ti, path, dm_table_get_mode(ti->table), &leg->dev);
+	if (r) {
+		leg->dev = NULL;
+		ti->error = errors->open;
+		return r;
+	}
+	ti->error = zm_check_leg(ti, leg, errors);
+	return ti->error ? -EINVAL : 0;
+}
+
+/* Where a leg starts on the disk that its device is, or is a partition of. */
+static sector_t zm_leg_on_disk(const struct zm_leg *leg)
+{
+	return get_start_sect(leg->dev->bdev) + leg->start;
+}
+
+static bool zm_legs_overlap(const struct zmirror *zm)
+{
+	sector_t source = zm_leg_on_disk(&zm->source);
+	sector_t dest = zm_leg_on_disk(&zm->dest);
+	sector_t len = zm->ti->len;
+
+	return zm->source.dev->bdev->bd_disk == zm->dest.dev->bdev->bd_disk &&
+	       source < dest + len && dest < source + len;
+}
+
+static int zm_parse_region(struct zmirror *zm, const char *arg)
+{
+	struct dm_target *ti = zm->ti;
+	u32 block = max(bdev_logical_block_size(zm->source.dev->bdev),
+			bdev_logical_block_size(zm->dest.dev->bdev)) >>
+		    SECTOR_SHIFT;
+	u32 sectors;
+
+	if (kstrtou32(arg, 10, &sectors)) {
+		ti->error = "Invalid region size";
+		return -EINVAL;
+	}
+	if (!sectors) {
+		sectors = max(ZM_DEFAULT_REGION_SECTORS, block);
+		while (ti->len > (sector_t)sectors * ZM_MAX_REGIONS &&
+		       sectors < ZM_MAX_REGION_SECTORS)
+			sectors *= 2;
+	}
+	if (!is_power_of_2(sectors)) {
+		ti->error = "Region size is not a power of two";
+		return -EINVAL;
+	}
+	if (sectors < ZM_MIN_REGION_SECTORS || sectors > ZM_MAX_REGION_SECTORS) {
+		ti->error = "Region size is not between 8 and 2097152 sectors";
+		return -EINVAL;
+	}
+	if (sectors < block) {
+		ti->error = "Region size is less than a leg's logical block size";
+		return -EINVAL;
+	}
+	if (ti->len > (sector_t)sectors * ZM_MAX_REGIONS) {
+		ti->error = "Region size makes more than 2^28 regions";
+		return -EINVAL;
+	}
+	zm->region_sectors = sectors;
+	return 0;
+}
+
+static int zm_parse_legs(struct zmirror *zm, struct dm_arg_set *as)
+{
+	struct dm_target *ti = zm->ti;
+	int r;
+
+	if (!(dm_table_get_mode(ti->table) & BLK_OPEN_WRITE)) {
+		ti->error = "A mirror cannot be read-only";
+		return -EROFS;
+	}
+	r = zm_open_leg(ti, as, &zm->source, &zm_source_errors);
+	if (r)
+		return r;
+	r = zm_open_leg(ti, as, &zm->dest, &zm_dest_errors);
+	if (r)
+		return r;
+	if (zm_legs_overlap(zm)) {
+		ti->error = "Source and destination overlap";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void zm_ready(struct zm_op *op)
+{
+	if (op->kind == ZM_OP_COPY)
+		zm_resync_ready(op);
+	else
+		zm_io_ready(op);
+}
+
+static void zm_event_work(struct work_struct *work);
+
+static int zm_make(struct zmirror *zm)
+{
+	struct dm_target *ti = zm->ti;
+	int r;
+
+	zm->regions = zm_regions_create(ti->len, zm->region_sectors,
+					!zm->nosync, zm->dest_zeroed, zm_ready);
+	if (!zm->regions) {
+		ti->error = "Cannot allocate region bitmaps";
+		return -ENOMEM;
+	}
+	INIT_WORK(&zm->event_work, zm_event_work);
+	r = zm_resync_init(zm);
+	if (!r)
+		r = zm_io_init(zm);
+	if (r)
+		ti->error = "Cannot allocate what resync needs";
+	return r;
+}
+
+static void zm_destroy(struct zmirror *zm)
+{
+	zm_io_exit(zm);
+	zm_resync_exit(zm);
+	zm_regions_destroy(zm->regions);
+	if (zm->dest.dev)
+		dm_put_device(zm->ti, zm->dest.dev);
+	if (zm->source.dev)
+		dm_put_device(zm->ti, zm->source.dev);
+	kfree(zm);
+}
+
+static void zm_set_capabilities(struct zmirror *zm)
+{
+	struct dm_target *ti = zm->ti;
+
+	ti->per_io_data_size = zm_io_size();
+	ti->num_flush_bios = 2;
+	ti->num_discard_bios = 1;
+	ti->num_write_zeroes_bios = 1;
+	ti->flush_supported = true;
+	ti->discards_supported =
+		bdev_max_discard_sectors(zm->source.dev->bdev) ||
+		bdev_max_discard_sectors(zm->dest.dev->bdev);
+	zm_want_stable_pages(ti, NULL);
+	ti->private = zm;
+}
+
+static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct dm_arg_set as = { argc, argv };
+	struct zmirror *zm;
+	int r;
+
+	if (argc < 5) {
+		ti->error = "Missing arguments: two legs, each with an offset, and a region size are needed";
+		return -EINVAL;
+	}
+	zm = kzalloc(sizeof(*zm), GFP_KERNEL);
+	if (!zm) {
+		ti->error = "Cannot allocate mirror";
+		return -ENOMEM;
+	}
+	zm->ti = ti;
+	zm->zero_detect = true;
+	zm->jobs = ZM_DEFAULT_JOBS;
+	zm->suspended = true;
+
+	r = zm_parse_legs(zm, &as);
+	if (!r)
+		r = zm_parse_region(zm, dm_shift_arg(&as));
+	if (!r)
+		r = zm_parse_features(zm, &as);
+	if (!r)
+		r = zm_make(zm);
+	if (r) {
+		zm_destroy(zm);
+		return r;
+	}
+	zm_set_capabilities(zm);
+
+	mutex_lock(&zm_mirrors_lock);
+	list_add(&zm->list, &zm_mirrors);
+	mutex_unlock(&zm_mirrors_lock);
+	return 0;
+}
+
+static void zmirror_dtr(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	mutex_lock(&zm_mirrors_lock);
+	list_del(&zm->list);
+	mutex_unlock(&zm_mirrors_lock);
+	zm_destroy(zm);
+}
+
+/*---------------------------------------------------------------------------
+ * I/O
+ *---------------------------------------------------------------------------*/
+
+static int zmirror_map(struct dm_target *ti, struct bio *bio)
+{
+	return zm_io_map(ti->private, bio);
+}
+
+static int zmirror_end_io(struct dm_target *ti, struct bio *bio,
+			  blk_status_t *error)
+{
+	return zm_io_end(ti->private, bio, error);
+}
+
+/*---------------------------------------------------------------------------
+ * Events
+ *---------------------------------------------------------------------------*/
+
+void zm_event(struct zmirror *zm, enum zm_event event)
+{
+	set_bit(event, &zm->events);
+	queue_work(zm->event_wq, &zm->event_work);
+}
+
+void zm_dest_error(struct zmirror *zm, u32 generation)
+{
+	atomic64_inc(&zm->stats.dest_errors);
+	if (zm_dest_fail(zm->regions, generation))
+		zm_event(zm, ZM_EVENT_DEST_FAILED);
+}
+
+void zm_op_ended(struct zmirror *zm, unsigned int ended)
+{
+	if (ended & ZM_ENDED_DIRTY)
+		zm_resync_kick(zm);
+	if (ended & ZM_ENDED_IN_SYNC)
+		zm_event(zm, ZM_EVENT_IN_SYNC);
+}
+
+static bool zm_in_sync(const struct zmirror *zm)
+{
+	return !zm_regions_dirty(zm->regions) && !zm_dest_failed(zm->regions);
+}
+
+/*
+ * What was copied is made stable before it is said that it is there. The flush
+ * may fail, or a write come in between: then it is not in sync after all.
+ */
+static bool zm_got_in_sync(struct zmirror *zm)
+{
+	if (!zm_in_sync(zm))
+		return false;
+	zm_resync_flush_dest(zm);
+	if (!zm_in_sync(zm))
+		return false;
+	DMINFO("%s: in sync", dm_table_device_name(zm->ti->table));
+	return true;
+}
+
+/*
+ * A failure that is told of between the test of its bit and the end of this
+ * work has queued the work again.
+ */
+static void zm_event_work(struct work_struct *work)
+{
+	struct zmirror *zm = container_of(work, struct zmirror, event_work);
+	const char *name = dm_table_device_name(zm->ti->table);
+	bool tell = false;
+
+	if (test_and_clear_bit(ZM_EVENT_DEST_FAILED, &zm->events)) {
+		zm_dest_lost(zm->regions);
+		DMERR("%s: destination %s failed: resync stopped", name,
+		      zm->dest.dev->name);
+		tell = true;
+	}
+	if (test_and_clear_bit(ZM_EVENT_SOURCE_FAILED, &zm->events)) {
+		DMERR("%s: read error on source %s: resync stopped", name,
+		      zm->source.dev->name);
+		tell = true;
+	}
+	if (test_and_clear_bit(ZM_EVENT_IN_SYNC, &zm->events))
+		tell |= zm_got_in_sync(zm);
+	if (tell)
+		dm_table_event(zm->ti->table);
+}
+
+/*---------------------------------------------------------------------------
+ * Suspend and resume
+ *---------------------------------------------------------------------------*/
+
+/*
+ * No job starts from here on. Those in flight go on to their end, which lets go
+ * the writes that wait for them, so that device-mapper can wait for the writes.
+ */
+static void zmirror_presuspend(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	WRITE_ONCE(zm->suspended, true);
+}
+
+static void zmirror_presuspend_undo(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	WRITE_ONCE(zm->suspended, false);
+	zm_resync_kick(zm);
+}
+
+static void zmirror_postsuspend(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	zm_io_drain(zm);
+	zm_resync_drain(zm);
+}
+
+static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
+{
+	return a->dev->bdev->bd_dev == b->dev->bdev->bd_dev &&
+	       a->start == b->start;
+}
+
+/* Whether @old is the mirror whose table that of @zm has replaced. */
+static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
+{
+	return old != zm && old->active && old->regions &&
+	       dm_table_get_md(old->ti->table) ==
+	       dm_table_get_md(zm->ti->table) &&
+	       old->ti->begin == zm->ti->begin &&
+	       old->ti->len == zm->ti->len &&
+	       old->region_sectors == zm->region_sectors &&
+	       zm_same_leg(&old->source, &zm->source) &&
+	       zm_same_leg(&old->dest, &zm->dest);
+}
+
+static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
+{
+	atomic64_set(&to->read, atomic64_read(&from->read));
+	atomic64_set(&to->copied, atomic64_read(&from->copied));
+	atomic64_set(&to->zeroed, atomic64_read(&from->zeroed));
+	atomic64_set(&to->skipped, atomic64_read(&from->skipped));
+	atomic64_set(&to->fg_skipped, atomic64_read(&from->fg_skipped));
+	atomic64_set(&to->source_errors, atomic64_read(&from->source_errors));
+	atomic64_set(&to->dest_errors, atomic64_read(&from->dest_errors));
+}
+
+/*
+ * The table that this one replaces is suspended and drained, and will never be
+ * resumed: its target lives only until this resume has ended. So its region
+ * state moves here, and with it what was promised once and what has become of
+ * it since. A promise in the new line is not looked at: whoever loads a saved
+ * line again does not mean to make one.
+ */
+static void zm_adopt(struct zmirror *zm, struct zmirror *old)
+{
+	if (zm->dest_zeroed || zm->nosync)
+		DMWARN("%s: dest_zeroed and nosync are ignored: the regions of the running mirror are taken over",
+		       dm_table_device_name(zm->ti->table));
+
+	zm_regions_destroy(zm->regions);
+	zm->regions = old->regions;
+	old->regions = NULL;
+	zm_take_stats(&zm->stats, &old->stats);
+}
+
+static int zmirror_preresume(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+	struct zmirror *old;
+
+	if (zm->active)
+		return 0;
+
+	mutex_lock(&zm_mirrors_lock);
+	list_for_each_entry(old, &zm_mirrors, list) {
+		if (zm_replaces(zm, old)) {
+			zm_adopt(zm, old);
+			break;
+		}
+	}
+	mutex_unlock(&zm_mirrors_lock);
+
+	/* The promises were about this moment. */
+	zm->dest_zeroed = false;
+	zm->nosync = false;
+	zm->active = true;
+	return 0;
+}
+
+static void zmirror_resume(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	WRITE_ONCE(zm->suspended, false);
+	zm_resync_kick(zm);
+	if (zm_in_sync(zm))
+		zm_event(zm, ZM_EVENT_IN_SYNC);
+}
+
+/*---------------------------------------------------------------------------
+ * Status and messages
+ *---------------------------------------------------------------------------*/
+
+static const char *zm_state(const struct zmirror *zm)
+{
+	if (zm_dest_failed(zm->regions) || READ_ONCE(zm->source_failed))
+		return "stopped";
+	if (zm_in_sync(zm))
+		return "in_sync";
+	return READ_ONCE(zm->paused) ? "paused" : "resync";
+}
+
+static unsigned int zm_status_info(struct zmirror *zm, char *result,
+				   unsigned int maxlen)
+{
+	struct zm_stats *stats = &zm->stats;
+	u32 total, dirty;
+	unsigned int sz = 0;
+
+	/* A table that has been replaced has given its regions away. */
+	if (!zm->regions)
+		return 0;
+	total = zm_regions_total(zm->regions);
+	dirty = zm_regions_dirty(zm->regions);
+
+	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
+	       zm_state(zm), READ_ONCE(zm->source_failed) ? 'R' : 'A',
+	       zm_dest_failed(zm->regions) ? 'D' : 'A');
+	DMEMIT(" 9 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
+	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
+	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
+	DMEMIT(" fg_skipped:%lld source_errors:%lld dest_errors:%lld",
+	       atomic64_read(&stats->fg_skipped),
+	       atomic64_read(&stats->source_errors),
+	       atomic64_read(&stats->dest_errors));
+	return sz;
+}
+
+static unsigned int zm_status_table(struct zmirror *zm, char *result,
+				    unsigned int maxlen)
+{
+	char words[ARRAY_SIZE(zm_features)][ZM_FEATURE_SIZE] = {};
+	unsigned int i, nr = 0, sz = 0;
+
+	DMEMIT("%s %llu %s %llu %u", zm->source.dev->name,
+	       (unsigned long long)zm->source.start, zm->dest.dev->name,
+	       (unsigned long long)zm->dest.start, zm->region_sectors);
+
+	for (i = 0; i < ARRAY_SIZE(zm_features); i++) {
+		zm_features[i].get(zm, words[i], ZM_FEATURE_SIZE);
+		nr += !!words[i][0];
+	}
+	if (!nr)
+		return sz;
+	DMEMIT(" %u", nr);
+	for (i = 0; i < ARRAY_SIZE(zm_features); i++)
+		if (words[i][0])
+			DMEMIT(" %s", words[i]);
+	return sz;
+}
+
+static void zmirror_status(struct dm_target *ti, status_type_t type,
+			   unsigned int status_flags, char *result,
+			   unsigned int maxlen)
+{
+	struct zmirror *zm = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		sz = zm_status_info(zm, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		sz = zm_status_table(zm, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",source_device_name=%s,dest_device_name=%s,region_sectors=%u;",
+		       zm->source.dev->name, zm->dest.dev->name,
+		       zm->region_sectors);
+		break;
+	}
+	if (!sz)
+		*result = '\0';
+}
+
+static int zm_message_set(struct zmirror *zm, const char *name,
+			  const char *value)
+{
+	char *error;
+	int i, r;
+
+	i = zm_find_feature(name, strlen(name));
+	if (i < 0) {
+		DMERR("set: %s: %s", zm_refusal(name, strlen(name)), name);
+		return -EINVAL;
+	}
+	if (!zm_features[i].message) {
+		DMERR("set: Feature cannot be set by message: %s", name);
+		return -EINVAL;
+	}
+	r = zm_set_feature(zm, &zm_features[i], value, &error);
+	if (r)
+		DMERR("set: %s, not %s", error, value);
+	return r;
+}
+
+/*
+ * What a failed destination has lost must be found out before it is used
+ * again: the work that does so may still be under way.
+ */
+static void zm_message_resume(struct zmirror *zm)
+{
+	flush_work(&zm->event_work);
+	WRITE_ONCE(zm->paused, false);
+	WRITE_ONCE(zm->source_failed, false);
+	zm_dest_attach(zm->regions);
+	zm_resync_kick(zm);
+	if (zm_in_sync(zm))
+		zm_event(zm, ZM_EVENT_IN_SYNC);
+}
+
+static int zm_message(struct zmirror *zm, unsigned int argc, char **argv)
+{
+	if (!strcasecmp(argv[0], "set")) {
+		if (argc == 3)
+			return zm_message_set(zm, argv[1], argv[2]);
+		DMERR("Message set takes a feature and a value");
+		return -EINVAL;
+	}
+	if (!strcasecmp(argv[0], "pause") || !strcasecmp(argv[0], "resume")) {
+		if (argc != 1) {
+			DMERR("Message %s takes no argument", argv[0]);
+			return -EINVAL;
+		}
+		if (!strcasecmp(argv[0], "pause"))
+			WRITE_ONCE(zm->paused, true);
+		else
+			zm_message_resume(zm);
+		return 0;
+	}
+	DMERR("Unknown message: %s", argv[0]);
+	return -EINVAL;
+}
+
+static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
+			   char *result, unsigned int maxlen)
+{
+	static DEFINE_MUTEX(lock);	/* one message at a time */
+	int r;
+
+	mutex_lock(&lock);
+	r = zm_message(ti->private, argc, argv);
+	mutex_unlock(&lock);
+	return r;
+}
+
+/*---------------------------------------------------------------------------
+ * Devices and limits
+ *---------------------------------------------------------------------------*/
+
+/*
+ * The source alone, for device-mapper takes from a mapped device what one of
+ * the devices under it lacks: WRITE_ZEROES above all. What it would have
+ * checked of the destination is checked in the constructor.
+ */
+static int zmirror_iterate_devices(struct dm_target *ti,
+				   iterate_devices_callout_fn fn, void *data)
+{
+	struct zmirror *zm = ti->private;
+
+	return fn(ti, zm->source.dev, zm->source.start, ti->len, data);
+}
+
+static void zmirror_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct zmirror *zm = ti->private;
+	struct block_device *dest = zm->dest.dev->bdev;
+	struct queue_limits saved = *limits;
+
+	if (blk_stack_limits(limits, &bdev_get_queue(dest)->limits,
+			     zm_leg_on_disk(&zm->dest)) < 0)
+		DMWARN("%s: the alignment of the legs differs",
+		       dm_table_device_name(ti->table));
+	zm_keep_write_zeroes(limits, &saved);
+	zm_want_stable_pages(ti, limits);
+}
+
+static struct target_type zmirror_target = {
+	.name = "zmirror",
+	.version = {1, 0, 0},
+	.module = THIS_MODULE,
+	.ctr = zmirror_ctr,
+	.dtr = zmirror_dtr,
+	.map = zmirror_map,
+	.end_io = zmirror_end_io,
+	.presuspend = zmirror_presuspend,
+	.presuspend_undo = zmirror_presuspend_undo,
+	.postsuspend = zmirror_postsuspend,
+	.preresume = zmirror_preresume,
+	.resume = zmirror_resume,
+	.status = zmirror_status,
+	.message = zmirror_message,
+	.iterate_devices = zmirror_iterate_devices,
+	.io_hints = zmirror_io_hints,
+};
+
+static int __init zmirror_init(void)
+{
+	return dm_register_target(&zmirror_target);
+}
+
+static void __exit zmirror_exit(void)
+{
+	dm_unregister_target(&zmirror_target);
+}
+
+module_init(zmirror_init);
+module_exit(zmirror_exit);
+
+MODULE_AUTHOR("dm-zmirror maintainers");
+MODULE_DESCRIPTION(DM_NAME " mirror that keeps a sparse destination sparse");
+MODULE_LICENSE("GPL");

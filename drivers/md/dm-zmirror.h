@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A mirror: what the parts of dm-zmirror share.
+ *
+ *	target	what device-mapper calls, and what users see
+ *	io	the foreground: requests and their legs
+ *	resync	the background: copies of dirty regions
+ *	zero	finding and making zeroes
+ *	region	what is known of the destination
+ */
+#ifndef DM_ZMIRROR_H
+#define DM_ZMIRROR_H
+
+#include <linux/atomic.h>
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "dm-zmirror-region.h"
+
+struct zm_resync;
+
+/**
+ * struct zm_leg - a device that is mirrored, or mirrored to
+ * @dev: the device
+ * @start: where the mirror starts on it, in sectors
+ */
+struct zm_leg {
+	struct dm_dev *dev;
+	sector_t start;
+};
+
+/**
+ * struct zm_stats - what a mirror counts
+ * @read: sectors that resync read from the source
+ * @copied: sectors of data that resync wrote to the destination
+ * @zeroed: sectors that resync zeroed on the destination
+ * @skipped: sectors that resync left out, being zero on both legs
+ * @fg_skipped: sectors of foreground zeroes that the destination had already
+ * @source_errors: requests to the source that failed
+ * @dest_errors: requests to the destination that failed
+ */
+struct zm_stats {
+	atomic64_t read;
+	atomic64_t copied;
+	atomic64_t zeroed;
+	atomic64_t skipped;
+	atomic64_t fg_skipped;
+	atomic64_t source_errors;
+	atomic64_t dest_errors;
+};
+
+/* What zm_event() announces, as bit numbers. */
+enum zm_event {
+	ZM_EVENT_IN_SYNC,	/* the last dirty region became clean */
+	ZM_EVENT_DEST_FAILED,	/* the destination failed */
+	ZM_EVENT_SOURCE_FAILED,	/* a read error on the source stopped resync */
+};
+
+/**
+ * struct zmirror - a mirror
+ * @ti: its target
+ * @list: place in the list of all mirrors, see dm-zmirror-target.c
+ * @source: the leg that is the truth
+ * @dest: the leg that follows
+ * @region_sectors: length of a region, in sectors
+ * @regions: state of the regions; taken over from the mirror whose table this
+ *	one replaces. It changes only while no I/O is in flight.
+ * @stats: figures for the status
+ * @dest_zeroed: the user's promise, until the first resume
+ * @nosync: the user's promise, until the first resume
+ * @no_unmap: zero the destination without deallocating it
+ * @zero_detect: look for zero content
+ * @async: a write ends when the source has it
+ * @paused: the user has paused resync
+ * @jobs: most copy jobs in flight
+ * @active: it has been resumed, so that its state is worth taking over
+ * @suspended: resync must not start a job
+ * @source_failed: resync stopped on a read error
+ * @resync: the background
+ * @events: bits of &enum zm_event which are to be announced
+ * @event_work: announces them; runs on @resync's workqueue, embedded here
+ * @event_wq: where @event_work runs
+ * @lock: protects @deferred
+ * @deferred: requests that have begun after a wait, to be submitted
+ * @deferred_work: submits them; embedded here
+ * @wq: where @deferred_work runs
+ *
+ * The switches that a message may change are read without a lock: each request
+ * and each job goes by what it sees.
+ */
+struct zmirror {
+	struct dm_target *ti;
+	struct list_head list;
+
+	struct zm_leg source;
+	struct zm_leg dest;
+	u32 region_sectors;
+	struct zm_regions *regions;
+	struct zm_stats stats;
+
+	bool dest_zeroed;
+	bool nosync;
+	bool no_unmap;
+	bool zero_detect;
+	bool async;
+	bool paused;
+	u32 jobs;
+
+	bool active;
+	bool suspended;
+	bool source_failed;
+	struct zm_resync *resync;
+
+	unsigned long events;
+	struct work_struct event_work;
+	struct workqueue_struct *event_wq;
+
+	spinlock_t lock;
+	struct bio_list deferred;
+	struct work_struct deferred_work;
+	struct workqueue_struct *wq;
+};
+
+/**
+ * zm_event - have something announced to user space
+ * @zm: the mirror
+ * @event: what happened
+ *
+ * Context: any.
+ */
+void zm_event(struct zmirror *zm, enum zm_event event);
+
+/**
+ * zm_dest_error - a request to the destination has failed
+ * @zm: the mirror
+ * @generation: that of the operation or of the flush to which it belonged
+ *
+ * Context: any.
+ */
+void zm_dest_error(struct zmirror *zm, u32 generation);
+
+/**
+ * zm_op_ended - act upon what the end of an operation told
+ * @zm: the mirror
+ * @ended: mask of ZM_ENDED_*
+ *
+ * Context: any.
+ */
+void zm_op_ended(struct zmirror *zm, unsigned int ended);
+
+#endif
