@@ -1,0 +1,32 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Builds the module for a kernel: build-module.sh KERNEL [make arguments...]
+#
+# The sources are copied first, so that no object lands beside them. Prints the
+# path of the module; what make says goes to standard error.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../../.." && pwd)
+cache=${ZMIRROR_CACHE:-/var/cache/dm-zmirror}
+kernel=$1
+shift
+
+facts=$("$here/kernels.sh" "$kernel")
+eval "$facts"
+dir=/var/tmp/dm-zmirror-build-$kernel
+[ "$ROOT" != / ] || { ROOT=; dir=$cache/build-$kernel; }
+
+exec 9>"$cache/lock.build-$kernel"
+flock 9
+rm -rf "$ROOT$dir"
+mkdir -p "$ROOT$dir"
+cp "$top"/drivers/md/{Makefile,*.c,*.h} "$ROOT$dir/"
+[ ! -d "$top/include/trace" ] || cp -r "$top/include" "$ROOT$dir/"
+
+build=(make -C "$KDIR" M="$dir" CONFIG_DM_ZMIRROR=m "$@" modules)
+[ -z "$ROOT" ] || build=(chroot "$ROOT" "${build[@]}")
+"${build[@]}" >"$ROOT$dir/log" 2>&1 || { cat "$ROOT$dir/log" >&2; exit 1; }
+grep -E 'warning|error' "$ROOT$dir/log" >&2 || :
+echo "$ROOT$dir/dm-zmirror.ko"

@@ -1,0 +1,162 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Makes a kernel available for guests: kernels.sh 6.1|6.12|newest|debug
+#
+# Prints what run.sh and build-module.sh need to know of it, as shell variables:
+#	RELEASE	what uname -r says in the guest
+#	IMAGE	the kernel
+#	MODULES	the directory that has lib/modules/$RELEASE
+#	KDIR	where modules are built against it, as seen from $ROOT
+#	ROOT	the tree that the guest runs on; / is this machine's own
+#
+# What is slow to make is kept in $ZMIRROR_CACHE, /var/cache/dm-zmirror unless
+# set, and made again when it is missing or outdated. No kernel is installed on
+# this machine: its boot menu stays as it is.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${ZMIRROR_CACHE:-/var/cache/dm-zmirror}
+
+die()
+{
+	echo "kernels.sh: $*" >&2
+	exit 1
+}
+
+facts()
+{
+	printf 'RELEASE=%q\nIMAGE=%q\nMODULES=%q\nKDIR=%q\nROOT=%q\n' "$@"
+}
+
+# The headers are installed, and tell the release; the image of the same
+# release is only unpacked.
+stock()
+{
+	local meta=$1 package release dir tmp
+
+	"$here/deps.sh" build >&2
+	package=$(dpkg-query -W -f '${Depends}' "linux-headers-$meta" |
+		  tr ',' '\n' | sed 's/ *(.*//; s/^ *//' |
+		  grep -m 1 '^linux-headers-')
+	release=${package#linux-headers-}
+	dir=$cache/$release
+
+	if [ ! -e "$dir/boot/vmlinuz-$release" ]; then
+		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		(
+			cd "$tmp"
+			chmod 755 .
+			apt-get download -q "linux-image-$release" >&2 ||
+				{ apt-get update -q >&2 &&
+				  apt-get download -q "linux-image-$release" >&2; }
+			dpkg-deb -x linux-image-*.deb .
+			rm -f linux-image-*.deb
+			depmod -b "$tmp" "$release"
+		)
+		rm -rf "$dir"
+		mv "$tmp" "$dir"
+	fi
+	facts "$release" "$dir/boot/vmlinuz-$release" "$dir" \
+	      "/usr/src/linux-headers-$release" /
+}
+
+# The address of the mirror that this machine installs from.
+mirror()
+{
+	{
+		cat /etc/apt/sources.list 2>/dev/null
+		find /etc/apt/sources.list.d -name '*.list' -exec cat {} +
+	} | sed -n 's/^deb  *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\) .*/\2/p' |
+		grep -m 1 '/debian/\{0,1\}$' && return
+	find /etc/apt/sources.list.d -name '*.sources' -exec cat {} + |
+		sed -n 's/^URIs: *\([^ ]*\).*/\1/p' |
+		grep -m 1 '/debian/\{0,1\}$'
+}
+
+newest()
+{
+	local root=$cache/trixie tmp uri release
+
+	"$here/deps.sh" newest >&2
+	if [ ! -e "$root/.complete" ]; then
+		uri=$(mirror) || die "no Debian mirror in the apt sources"
+		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		echo "making a Debian trixie tree" >&2
+		mmdebstrap --mode=root --variant=minbase --quiet \
+			--include=linux-image-amd64/trixie-backports \
+			--include=linux-headers-amd64/trixie-backports \
+			--include=gcc,make,kmod,dmsetup,fio,python3,util-linux,e2fsprogs,xfsprogs,thin-provisioning-tools,procps,sparse \
+			--aptopt='APT::Install-Recommends "false"' \
+			--dpkgopt='path-exclude=/usr/share/doc/*' \
+			--dpkgopt='path-exclude=/usr/share/man/*' \
+			trixie "$tmp" \
+			"deb $uri trixie main" \
+			"deb $uri trixie-backports main" \
+			>"$cache/trixie.log" 2>&1 ||
+			{ tail -n 20 "$cache/trixie.log" >&2
+			  rm -rf "$tmp"; die "mmdebstrap failed"; }
+		chmod 755 "$tmp"
+		touch "$tmp/.complete"
+		rm -rf "$root"
+		mv "$tmp" "$root"
+	fi
+	release=$(find "$root/lib/modules/" -mindepth 2 -maxdepth 2 \
+		  -name build -printf '%h\n' | sed 's,.*/,,' | sort -V | tail -n 1)
+	[ -n "$release" ] || die "no kernel in the trixie tree"
+	facts "$release" "$root/boot/vmlinuz-$release" "$root" \
+	      "/lib/modules/$release/build" "$root"
+}
+
+# Built from Debian's source with the fragment beside this script. A change of
+# either makes another kernel.
+debug()
+{
+	local source=/usr/src/linux-source-6.12.tar.xz key dir tmp release
+
+	"$here/deps.sh" debug >&2
+	key=$(cat "$here/debug.config" \
+	      <(dpkg-query -W -f '${Version}' linux-source-6.12) | sha256sum |
+	      cut -c 1-12)
+	dir=$cache/debug-$key
+	if [ ! -e "$dir/.complete" ]; then
+		rm -rf "$cache"/debug-*
+		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		echo "building the debug kernel; this takes some minutes" >&2
+		{
+			tar -C "$tmp" -xf "$source"
+			mv "$tmp"/linux-source-6.12/* "$tmp/"
+			make -C "$tmp" allnoconfig \
+				KCONFIG_ALLCONFIG="$here/debug.config"
+			nice make -C "$tmp" -j"$(nproc)" bzImage modules
+			make -C "$tmp" modules_install \
+				INSTALL_MOD_PATH="$tmp/root"
+		} >"$cache/debug.log" 2>&1 ||
+			{ tail -n 20 "$cache/debug.log" >&2
+			  rm -rf "$tmp"; die "the debug kernel does not build"; }
+		chmod 755 "$tmp"
+		touch "$tmp/.complete"
+		mv "$tmp" "$dir"
+	fi
+	release=$(cat "$dir/include/config/kernel.release")
+	facts "$release" "$dir/arch/x86/boot/bzImage" "$dir/root" "$dir" /
+}
+
+mkdir -p "$cache"
+kernel=${1:-}
+case "$kernel" in
+6.1|6.12|newest|debug) ;;
+*) die "usage: kernels.sh 6.1|6.12|newest|debug" ;;
+esac
+
+# Two at once must not make the same thing, and what an interrupted one left is
+# of no use to anyone.
+exec 9>"$cache/lock.$kernel"
+flock 9
+find "$cache" -maxdepth 1 -name 'tmp.*' -mmin +60 -exec rm -rf {} +
+case "$kernel" in
+6.1)	stock amd64 ;;
+6.12)	stock 6.12-amd64 ;;
+newest)	newest ;;
+debug)	debug ;;
+esac
