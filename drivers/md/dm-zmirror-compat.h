@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What differs between the kernels that dm-zmirror is built for, from 6.1 on.
- * No other file knows a kernel's version. In the kernel's own tree this file
- * shrinks to nothing.
+ * No other file knows of it. Differences are told by what a header has, where
+ * that is no macro by the Makefile, and not by version numbers, for
+ * distributions take changes back to older kernels. In the kernel's own tree
+ * this file shrinks to nothing.
  */
 #ifndef DM_ZMIRROR_COMPAT_H
 #define DM_ZMIRROR_COMPAT_H
 
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
-#include <linux/version.h>
+#include <linux/dm-io.h>
+#include <linux/ioprio.h>
 
 /*
  * Modes in which block devices are opened have been a type of their own since
@@ -46,10 +49,51 @@ static inline void zm_keep_write_zeroes(struct queue_limits *to,
 					const struct queue_limits *from)
 {
 	to->max_write_zeroes_sectors = from->max_write_zeroes_sectors;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+#ifdef ZM_WZEROES_UNMAP
 	to->max_hw_wzeroes_unmap_sectors = from->max_hw_wzeroes_unmap_sectors;
 	to->max_user_wzeroes_unmap_sectors =
 		from->max_user_wzeroes_unmap_sectors;
+#endif
+}
+
+/**
+ * DEFINE_ZM_IO_NOTIFY - define what dm_io calls when a request has ended
+ * @name: the function
+ * @error: name of its first argument, not zero when any part of the request
+ *	failed, or is not supported
+ * @context: name of its second one
+ *
+ * Newer kernels tell apart what a device does not support.
+ */
+#ifdef ZM_DM_IO_UNSUP
+#define DEFINE_ZM_IO_NOTIFY(name, error, context)			\
+static void __##name(unsigned long error, void *context);		\
+static void name(unsigned long failed, unsigned long unsupported,	\
+		 void *context)						\
+{									\
+	__##name(failed | unsupported, context);			\
+}									\
+static void __##name(unsigned long error, void *context)
+#else
+#define DEFINE_ZM_IO_NOTIFY(name, error, context)			\
+static void name(unsigned long error, void *context)
+#endif
+
+/**
+ * zm_dm_io - dm_io() for one range of one device
+ * @req: the request
+ * @where: the range
+ *
+ * Context: may sleep.
+ * Return: 0, or the error of a synchronous request.
+ */
+static inline int zm_dm_io(struct dm_io_request *req,
+			   struct dm_io_region *where)
+{
+#ifdef ZM_DM_IO_UNSUP
+	return dm_io(req, 1, where, NULL, NULL, IOPRIO_DEFAULT);
+#else
+	return dm_io(req, 1, where, NULL, IOPRIO_DEFAULT);
 #endif
 }
 

@@ -72,14 +72,14 @@ static void zm_remap_to(struct zmirror *zm, const struct zm_leg *leg,
  *---------------------------------------------------------------------------*/
 
 /*
- * A leg that cannot do what was asked has not failed. Its regions are dirty,
- * and resync finds another way.
+ * A leg that cannot do what was asked has not failed. The regions are dirty all
+ * the same: resync finds another way on the destination, and whoever sent the
+ * request finds one on the source.
  */
-static bool zm_dest_declined(const struct zm_io *io)
+static bool zm_declined(const struct zm_io *io, blk_status_t status)
 {
 	return io->op.kind != ZM_OP_WRITE &&
-	       (io->dest_status == BLK_STS_NOTSUPP ||
-		io->dest_status == BLK_STS_TARGET);
+	       (status == BLK_STS_NOTSUPP || status == BLK_STS_TARGET);
 }
 
 /*
@@ -99,11 +99,12 @@ static void zm_io_finish(struct zm_io *io, struct bio *bio,
 	unsigned int failed = 0;
 
 	if (unlikely(source_status)) {
-		atomic64_inc(&zm->stats.source_errors);
+		if (!zm_declined(io, source_status))
+			atomic64_inc(&zm->stats.source_errors);
 		failed |= ZM_SOURCE;
 	}
 	if (unlikely(io->dest_status)) {
-		if (!zm_dest_declined(io))
+		if (!zm_declined(io, io->dest_status))
 			zm_dest_error(zm, io->op.generation);
 		failed |= ZM_DEST;
 	} else if (unlikely(zm_payload_changed(io, bio))) {
@@ -397,7 +398,7 @@ int zm_io_init(struct zmirror *zm)
 	spin_lock_init(&zm->lock);
 	bio_list_init(&zm->deferred);
 	INIT_WORK(&zm->deferred_work, zm_submit_deferred);
-	zm->wq = alloc_workqueue("zmirror-io", WQ_MEM_RECLAIM, 0);
+	zm->wq = alloc_workqueue("zmirror-io", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	return zm->wq ? 0 : -ENOMEM;
 }
 

@@ -14,6 +14,7 @@
  * that is shorter than that is read at once.
  */
 #include "dm-zmirror-resync.h"
+#include "dm-zmirror-compat.h"
 #include "dm-zmirror-zero.h"
 
 #include <linux/blkdev.h>
@@ -34,7 +35,7 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle,
 #define ZM_JOB_SECTORS		2048U	/* 1 MiB */
 #define ZM_UNIT_SECTORS		256U	/* 128 KiB */
 #define ZM_BUFFER_SECTORS	256U	/* at least a unit */
-#define ZM_HEAD_SECTORS		8U	/* 4 KiB */
+#define ZM_HEAD_SECTORS		8U	/* 4 KiB, or a logical block if larger */
 #define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
 #define ZM_MAX_UNITS		32U	/* that are looked at together */
 
@@ -101,6 +102,7 @@ struct zm_resync {
 
 	unsigned int region_sectors;
 	unsigned int unit_sectors;
+	unsigned int head_sectors;
 	unsigned int batch_sectors;	/* what is looked at together */
 	unsigned int job_regions;
 	bool heads;			/* units are worth a look at their head */
@@ -158,7 +160,7 @@ static unsigned long zm_parts_wait(struct zm_job *job)
 	return failed;
 }
 
-static void zm_read_done(unsigned long error, void *context)
+DEFINE_ZM_IO_NOTIFY(zm_read_done, error, context)
 {
 	struct zm_part *part = context;
 
@@ -166,7 +168,7 @@ static void zm_read_done(unsigned long error, void *context)
 	zm_part_end(part);
 }
 
-static void zm_write_done(unsigned long error, void *context)
+DEFINE_ZM_IO_NOTIFY(zm_write_done, error, context)
 {
 	struct zm_part *part = context;
 
@@ -240,7 +242,7 @@ static void zm_buffer_io(struct zm_job *job, blk_opf_t opf, void *buffer,
 	};
 
 	/* Asynchronous, this fails for a wrong memory type only. */
-	dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT);
+	zm_dm_io(&req, &where);
 }
 
 static void zm_read_part(struct zm_job *job, void *buffer, sector_t start,
@@ -276,7 +278,7 @@ static void zm_zero_by_device(struct zm_job *job, sector_t start, sector_t len,
 		.client = zm->resync->io,
 	};
 
-	dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT);
+	zm_dm_io(&req, &where);
 }
 
 static void zm_zero_by_pages(struct zm_job *job, sector_t start, sector_t len,
@@ -399,6 +401,18 @@ static void zm_found_data(struct zm_job *job, unsigned long units)
 	zm_copy_data(job->zm->regions, &job->op, regions);
 }
 
+static sector_t zm_head_len(const struct zm_job *job, unsigned int unit)
+{
+	return min_t(sector_t, job->zm->resync->head_sectors,
+		     zm_units_len(job, unit, 1));
+}
+
+static void *zm_head(const struct zm_job *job, unsigned int unit)
+{
+	return job->buffer +
+	       unit * (job->zm->resync->head_sectors << SECTOR_SHIFT);
+}
+
 /* Reads the heads of all units; returns the units with data in their heads. */
 static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 {
@@ -406,26 +420,16 @@ static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 	unsigned int unit;
 
 	zm_parts_begin(job);
-	for (unit = 0; unit < job->nr_units; unit++) {
-		sector_t len = min_t(sector_t, ZM_HEAD_SECTORS,
-				     zm_units_len(job, unit, 1));
-
-		zm_read_part(job, job->buffer +
-			     unit * (ZM_HEAD_SECTORS << SECTOR_SHIFT),
-			     zm_unit_start(job, unit), len, BIT(unit));
-	}
+	for (unit = 0; unit < job->nr_units; unit++)
+		zm_read_part(job, zm_head(job, unit), zm_unit_start(job, unit),
+			     zm_head_len(job, unit), BIT(unit));
 	*failed = zm_parts_wait(job);
 
-	for (unit = 0; unit < job->nr_units; unit++) {
-		sector_t len = min_t(sector_t, ZM_HEAD_SECTORS,
-				     zm_units_len(job, unit, 1));
-
+	for (unit = 0; unit < job->nr_units; unit++)
 		if (!(*failed & BIT(unit)) &&
-		    memchr_inv(job->buffer +
-			       unit * (ZM_HEAD_SECTORS << SECTOR_SHIFT), 0,
-			       len << SECTOR_SHIFT))
+		    memchr_inv(zm_head(job, unit), 0,
+			       zm_head_len(job, unit) << SECTOR_SHIFT))
 			data |= BIT(unit);
-	}
 	return data;
 }
 
@@ -528,8 +532,8 @@ bool zm_resync_running(const struct zmirror *zm)
 }
 
 /*
- * Copies what the job's operation covers. A long one is given up in the middle
- * when resync is to stop, so that nobody has to wait for a region of 1 GiB.
+ * Copies what the job's operation covers. It is given up in the middle when
+ * resync is to stop, so that nobody has to wait for a region of 1 GiB.
  */
 static void zm_job_copy(struct zm_job *job)
 {
@@ -549,7 +553,7 @@ static void zm_job_copy(struct zm_job *job)
 		job->end = min(at + rs->batch_sectors, op->end);
 		job->nr_units = DIV_ROUND_UP(job->end - at, rs->unit_sectors);
 
-		if (at == op->start || zm_resync_running(job->zm))
+		if (zm_resync_running(job->zm))
 			failed = zm_copy_batch(job);
 		else
 			failed = GENMASK(job->nr_units - 1, 0);
@@ -701,7 +705,7 @@ void zm_resync_flush_dest(struct zmirror *zm)
 	struct zm_flush flush;
 
 	zm_flush_begin(zm->regions, &flush);
-	if (dm_io(&req, 1, &where, NULL, IOPRIO_DEFAULT))
+	if (zm_dm_io(&req, &where))
 		zm_dest_error(zm, flush.generation);
 	else
 		zm_flush_end(zm->regions, &flush);
@@ -751,11 +755,13 @@ int zm_resync_set_jobs(struct zmirror *zm, u32 jobs)
 	return 0;
 }
 
-static void zm_resync_geometry(struct zm_resync *rs, u32 region_sectors)
+static void zm_resync_geometry(struct zm_resync *rs, u32 region_sectors,
+			       u32 block_sectors)
 {
 	rs->region_sectors = region_sectors;
 	rs->unit_sectors = min(region_sectors, ZM_UNIT_SECTORS);
-	rs->heads = rs->unit_sectors >= ZM_HEAD_SECTORS * ZM_HEAD_SHARE;
+	rs->head_sectors = max(ZM_HEAD_SECTORS, block_sectors);
+	rs->heads = rs->unit_sectors >= rs->head_sectors * ZM_HEAD_SHARE;
 	rs->batch_sectors = rs->heads ? ZM_JOB_SECTORS : ZM_BUFFER_SECTORS;
 	rs->job_regions = max(1U, ZM_JOB_SECTORS / region_sectors);
 }
@@ -768,7 +774,9 @@ int zm_resync_init(struct zmirror *zm)
 		return -ENOMEM;
 	zm->resync = rs;
 	mutex_init(&rs->walk);
-	zm_resync_geometry(rs, zm->region_sectors);
+	zm_resync_geometry(rs, zm->region_sectors,
+			   bdev_logical_block_size(zm->source.dev->bdev) >>
+			   SECTOR_SHIFT);
 
 	rs->io = dm_io_client_create();
 	if (IS_ERR(rs->io)) {

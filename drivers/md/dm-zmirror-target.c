@@ -496,6 +496,7 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm->zero_detect = true;
 	zm->jobs = ZM_DEFAULT_JOBS;
 	zm->suspended = true;
+	mutex_init(&zm->message_lock);
 
 	r = zm_parse_legs(zm, &as);
 	if (!r)
@@ -617,6 +618,16 @@ static void zm_event_work(struct work_struct *work)
  * Suspend and resume
  *---------------------------------------------------------------------------*/
 
+/* Lets resync go on, if nothing else holds it up. */
+static void zm_go_on(struct zmirror *zm)
+{
+	if (READ_ONCE(zm->suspended))
+		return;
+	zm_resync_kick(zm);
+	if (zm_in_sync(zm))
+		zm_event(zm, ZM_EVENT_IN_SYNC);
+}
+
 /*
  * No job starts from here on. Those in flight go on to their end, which lets go
  * the writes that wait for them, so that device-mapper can wait for the writes.
@@ -633,7 +644,7 @@ static void zmirror_presuspend_undo(struct dm_target *ti)
 	struct zmirror *zm = ti->private;
 
 	WRITE_ONCE(zm->suspended, false);
-	zm_resync_kick(zm);
+	zm_go_on(zm);
 }
 
 static void zmirror_postsuspend(struct dm_target *ti)
@@ -680,6 +691,9 @@ static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
  * state moves here, and with it what was promised once and what has become of
  * it since. A promise in the new line is not looked at: whoever loads a saved
  * line again does not mean to make one.
+ *
+ * A message may have come in after it was drained, the last one before its table
+ * was replaced: what that has started is waited for.
  */
 static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 {
@@ -687,6 +701,8 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 		DMWARN("%s: dest_zeroed and nosync are ignored: the regions of the running mirror are taken over",
 		       dm_table_device_name(zm->ti->table));
 
+	zm_io_drain(old);
+	zm_resync_drain(old);
 	zm_regions_destroy(zm->regions);
 	zm->regions = old->regions;
 	old->regions = NULL;
@@ -722,9 +738,7 @@ static void zmirror_resume(struct dm_target *ti)
 	struct zmirror *zm = ti->private;
 
 	WRITE_ONCE(zm->suspended, false);
-	zm_resync_kick(zm);
-	if (zm_in_sync(zm))
-		zm_event(zm, ZM_EVENT_IN_SYNC);
+	zm_go_on(zm);
 }
 
 /*---------------------------------------------------------------------------
@@ -747,9 +761,6 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	u32 total, dirty;
 	unsigned int sz = 0;
 
-	/* A table that has been replaced has given its regions away. */
-	if (!zm->regions)
-		return 0;
 	total = zm_regions_total(zm->regions);
 	dirty = zm_regions_dirty(zm->regions);
 
@@ -846,9 +857,7 @@ static void zm_message_resume(struct zmirror *zm)
 	WRITE_ONCE(zm->paused, false);
 	WRITE_ONCE(zm->source_failed, false);
 	zm_dest_attach(zm->regions);
-	zm_resync_kick(zm);
-	if (zm_in_sync(zm))
-		zm_event(zm, ZM_EVENT_IN_SYNC);
+	zm_go_on(zm);
 }
 
 static int zm_message(struct zmirror *zm, unsigned int argc, char **argv)
@@ -877,12 +886,12 @@ static int zm_message(struct zmirror *zm, unsigned int argc, char **argv)
 static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
 			   char *result, unsigned int maxlen)
 {
-	static DEFINE_MUTEX(lock);	/* one message at a time */
+	struct zmirror *zm = ti->private;
 	int r;
 
-	mutex_lock(&lock);
-	r = zm_message(ti->private, argc, argv);
-	mutex_unlock(&lock);
+	mutex_lock(&zm->message_lock);
+	r = zm_message(zm, argc, argv);
+	mutex_unlock(&zm->message_lock);
 	return r;
 }
 

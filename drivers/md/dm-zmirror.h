@@ -14,6 +14,7 @@
 #include <linux/atomic.h>
 #include <linux/bio.h>
 #include <linux/device-mapper.h>
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -78,6 +79,7 @@ enum zm_event {
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @source_failed: resync stopped on a read error
+ * @message_lock: lets one message in at a time; taken before any other lock
  * @resync: the background
  * @events: bits of &enum zm_event which are to be announced
  * @event_work: announces them; runs on @resync's workqueue, embedded here
@@ -111,6 +113,7 @@ struct zmirror {
 	bool active;
 	bool suspended;
 	bool source_failed;
+	struct mutex message_lock;
 	struct zm_resync *resync;
 
 	unsigned long events;

@@ -1,0 +1,734 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the tests of dm-zmirror share. A test sources this file, registers its
+# functions with zm_test, and ends with zm_run:
+#
+#	t_copies()
+#	{
+#		local src dst dst_file
+#
+#		new_loop src 16M && new_loop dst 16M || return
+#		new_mirror m "$src" 0 "$dst" 0 128 || return
+#		wait_state m in_sync
+#		expect_equal_legs "$src" 0 "$dst" 0
+#	}
+#	zm_test "a full resync copies" t_copies
+#	zm_run
+#
+# Each function is one line of TAP. It fails when one of its expectations does
+# (expect*, run, wait_*: they say why and go on), when it returns non-zero, when
+# something it made cannot be removed, or when the kernel complains meanwhile.
+# What a function makes is removed when it ends; what is made before zm_run, in
+# the function named to zm_setup, when the script ends.
+
+ZM_ID="zmt$$"			# begins the name of everything that is made
+ZM_DM="/dev/mapper/$ZM_ID"	# a mapped device's path is $ZM_DM-NAME
+ZM_LIMIT=${ZM_LIMIT:-60}	# seconds that one command may take
+ZM_LIB_DIR=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+
+KSFT_PASS=0
+KSFT_FAIL=1
+KSFT_SKIP=4
+
+# ---------------------------------------------------------------------------
+# TAP, in the form of ../kselftest/ktap_helpers.sh
+# ---------------------------------------------------------------------------
+
+KTAP_TESTNO=0
+KTAP_PASSED=0
+KTAP_FAILED=0
+KTAP_SKIPPED=0
+KTAP_PLANNED=0
+
+ktap_print_header()
+{
+	printf 'TAP version 13\n'
+}
+
+ktap_print_msg()
+{
+	local text
+
+	while read -r text; do
+		printf '# %s\n' "$text"
+	done <<< "$*"
+}
+
+ktap_set_plan()
+{
+	KTAP_PLANNED=$1
+	printf '1..%d\n' "$1"
+}
+
+ktap_skip_all()
+{
+	printf '1..0 # SKIP %s\n' "$*"
+}
+
+ktap_test_pass()
+{
+	printf 'ok %d %s\n' $((++KTAP_TESTNO)) "$1"
+	KTAP_PASSED=$((KTAP_PASSED + 1))
+}
+
+ktap_test_fail()
+{
+	printf 'not ok %d %s\n' $((++KTAP_TESTNO)) "$1"
+	KTAP_FAILED=$((KTAP_FAILED + 1))
+}
+
+ktap_test_skip() # DESCRIPTION REASON
+{
+	printf 'ok %d %s # SKIP %s\n' $((++KTAP_TESTNO)) "$1" "$2"
+	KTAP_SKIPPED=$((KTAP_SKIPPED + 1))
+}
+
+ktap_finished()
+{
+	printf '# Totals: pass:%d fail:%d xfail:0 xpass:0 skip:%d error:0\n' \
+		"$KTAP_PASSED" "$KTAP_FAILED" "$KTAP_SKIPPED"
+	if [ "$KTAP_FAILED" -gt 0 ] || [ "$KTAP_TESTNO" -ne "$KTAP_PLANNED" ]; then
+		exit "$KSFT_FAIL"
+	fi
+	if [ "$KTAP_PASSED" -eq 0 ]; then
+		exit "$KSFT_SKIP"
+	fi
+	exit "$KSFT_PASS"
+}
+
+# ---------------------------------------------------------------------------
+# Tests and what they expect
+# ---------------------------------------------------------------------------
+
+ZM_DESCRIPTIONS=()
+ZM_COMMANDS=()
+ZM_SETUP=
+ZM_WRONG=0		# the running test has failed
+ZM_SKIP=		# why the running test is skipped
+
+zm_test() # DESCRIPTION FUNCTION [ARGUMENT...]
+{
+	local command
+
+	printf -v command '%q ' "${@:2}"
+	ZM_DESCRIPTIONS+=("$1")
+	ZM_COMMANDS+=("$command")
+}
+
+zm_setup() # FUNCTION, called before the first test
+{
+	ZM_SETUP=$1
+}
+
+wrong() # REASON...
+{
+	ktap_print_msg "$*"
+	ZM_WRONG=1
+	return 1
+}
+
+skip() # REASON...
+{
+	ZM_SKIP="$*"
+	return 1
+}
+
+expect() # WHAT COMMAND...
+{
+	"${@:2}" || wrong "$1"
+}
+
+expect_eq() # WHAT GOT WANTED
+{
+	[ "$2" = "$3" ] || wrong "$1 is '$2', not '$3'"
+}
+
+expect_ne() # WHAT GOT UNWANTED
+{
+	[ "$2" != "$3" ] || wrong "$1 is '$2'"
+}
+
+expect_le() # WHAT GOT MOST
+{
+	[ "$2" -le "$3" ] || wrong "$1 is $2, more than $3"
+}
+
+expect_ge() # WHAT GOT LEAST
+{
+	[ "$2" -ge "$3" ] || wrong "$1 is $2, less than $3"
+}
+
+expect_like() # WHAT GOT REGEX
+{
+	[[ "$2" =~ $3 ]] || wrong "$1 is '$2', which does not match '$3'"
+}
+
+# Runs a command or a function with a time limit, and keeps what it says in
+# ZM_SAID. A function must mind the time itself, as dm does.
+attempt()
+{
+	if declare -F "$1" > /dev/null; then
+		ZM_SAID=$("$@" 2>&1 < /dev/null)
+	else
+		ZM_SAID=$(timeout -k 5 "$ZM_LIMIT" "$@" 2>&1 < /dev/null)
+	fi
+}
+
+# Runs a command that must succeed; shows what it says when it does not.
+run()
+{
+	attempt "$@" || wrong "'$*' ends with $?: $ZM_SAID"
+}
+
+# Runs a command that must fail of itself, not by a time limit.
+run_fails()
+{
+	attempt "$@"
+	case $? in
+	0) wrong "'$*' succeeds" ;;
+	124 | 137) wrong "'$*' hangs: $ZM_SAID" ;;
+	esac
+}
+
+# Waits for a background job that must end within a time, and end well. Sees a
+# job that cannot be killed, too.
+finish() # PID SECONDS WHAT
+{
+	local deadline=$((SECONDS + $2)) rc
+
+	while kill -0 "$1" 2> /dev/null; do
+		if [ "$SECONDS" -ge "$deadline" ]; then
+			wrong "$3 does not end within $2 s"
+			[ -r "/proc/$1/stack" ] &&
+				ktap_print_msg "$(cat "/proc/$1/stack")"
+			kill -9 "$1" 2> /dev/null
+			return 1
+		fi
+		sleep 0.1
+	done
+	wait "$1"
+	rc=$?
+	[ "$rc" -eq 0 ] || wrong "$3 ends with $rc"
+}
+
+# ---------------------------------------------------------------------------
+# The kernel's log
+# ---------------------------------------------------------------------------
+
+ZM_TROUBLE='BUG:|WARNING:|Oops|general protection|Call Trace|KASAN|KCSAN|UBSAN|'
+ZM_TROUBLE+='possible recursive locking|circular locking|inconsistent lock|'
+ZM_TROUBLE+='suspicious RCU|blocked for more than|soft lockup|rcu.*stall|'
+ZM_TROUBLE+='ODEBUG|refcount_t|list_add corruption|list_del corruption|'
+ZM_TROUBLE+='sleeping function called|scheduling while atomic'
+
+# What the kernel has said since the last call is added to ZM_LOG, and stands
+# alone in ZM_LOG_NEW. Records are read from one open file, which keeps the
+# place; a record is "priority,number,time,flags;text".
+log_read()
+{
+	local part line
+
+	ZM_LOG_NEW=
+	while :; do
+		part=$(dd bs=8192 iflag=nonblock status=none \
+			<&"$ZM_KMSG" 2> /dev/null)
+		[ -n "$part" ] || break
+		while read -r line; do
+			ZM_LOG_NEW+="${line#*;}"$'\n'
+		done <<< "$part"
+	done
+	ZM_LOG+=$ZM_LOG_NEW
+}
+
+log_check()
+{
+	local line
+
+	log_read
+	while read -r line; do
+		[[ "$line" =~ $ZM_TROUBLE ]] && wrong "the kernel says: $line"
+	done <<< "$ZM_LOG"
+	ZM_LOG=
+}
+
+# ---------------------------------------------------------------------------
+# Undoing
+# ---------------------------------------------------------------------------
+
+ZM_UNDO=()
+
+undo() # COMMAND...
+{
+	local command
+
+	printf -v command '%q ' "$@"
+	ZM_UNDO+=("$command")
+}
+
+# Undoes, last first, until LEFT commands are left. What has to be removed may
+# be kept open for a moment by a program that looks at new devices.
+undo_to() # LEFT
+{
+	local command try
+
+	while [ "${#ZM_UNDO[@]}" -gt "$1" ]; do
+		command=${ZM_UNDO[-1]}
+		unset 'ZM_UNDO[-1]'
+		for try in 1 2 3 4 5 6; do
+			eval "$command" && break
+			[ "$try" -lt 6 ] || wrong "cannot undo: $command"
+			sleep 0.3
+		done
+	done
+}
+
+zm_cleanup()
+{
+	local pids
+
+	trap '' INT TERM
+	mapfile -t pids < <(jobs -p)
+	[ "${#pids[@]}" -eq 0 ] || kill "${pids[@]}" 2> /dev/null
+	undo_to 0
+}
+
+# ---------------------------------------------------------------------------
+# What a test needs
+# ---------------------------------------------------------------------------
+
+skip_all()
+{
+	ktap_print_header
+	ktap_skip_all "$*"
+	exit "$KSFT_SKIP"
+}
+
+need_program()
+{
+	local program
+
+	for program; do
+		command -v "$program" > /dev/null ||
+			{ skip "there is no $program"; return 1; }
+	done
+}
+
+need_module()
+{
+	local module
+
+	for module; do
+		[ -d "/sys/module/${module//-/_}" ] ||
+			modprobe -q "$module" 2> /dev/null ||
+			{ skip "there is no module $module"; return 1; }
+	done
+}
+
+# The target of that name, built in or as a module.
+need_target() # TARGET
+{
+	local targets
+
+	targets=$(dmsetup targets 2> /dev/null)
+	[[ $'\n'$targets =~ $'\n'$1' ' ]] && return 0
+	modprobe -q "dm-$1" 2> /dev/null ||
+		{ skip "there is no target $1"; return 1; }
+}
+
+need_null_blk()
+{
+	need_module configfs || return
+	[ -d /sys/module/null_blk ] || modprobe -q null_blk nr_devices=0 ||
+		{ skip "there is no module null_blk"; return 1; }
+	[ -d /sys/kernel/config/nullb ] ||
+		mount -t configfs none /sys/kernel/config 2> /dev/null
+	[ -d /sys/kernel/config/nullb ] ||
+		{ skip "null_blk cannot be configured"; return 1; }
+}
+
+# ---------------------------------------------------------------------------
+# Devices. new_X VARIABLE ... stores the path of the new device in VARIABLE.
+# ---------------------------------------------------------------------------
+
+declare -A ZM_DISK		# path of a device: its name in /sys/block
+
+# Commands that may wait for I/O are given a time limit; the others are spared
+# the time that it takes.
+dm()
+{
+	case $1 in
+	info | load | table | status | targets)
+		dmsetup --noudevsync --noudevrules "$@" < /dev/null
+		;;
+	*)
+		timeout -k 5 "$ZM_LIMIT" dmsetup --noudevsync --noudevrules \
+			"$@" < /dev/null
+		;;
+	esac
+}
+
+drop_loop() # DEVICE FILE
+{
+	rm -f "$2"
+	losetup -d "$1"
+}
+
+# A sparse file on tmpfs behind a loop device; VARIABLE_file is the file.
+new_loop() # VARIABLE SIZE [OPTION of losetup...]
+{
+	local file="$ZM_DIR/$1.$((++ZM_SERIAL))"
+
+	truncate -s "$2" "$file" && attach_loop "$1" "$file" "${@:3}"
+}
+
+attach_loop() # VARIABLE FILE [OPTION of losetup...]
+{
+	local device
+
+	need_module loop || return
+	device=$(losetup --find --show "${@:3}" "$2" 2>&1) ||
+		{ wrong "no loop device: $device"; return 1; }
+	undo drop_loop "$device" "$2"
+	ZM_DISK[$device]=${device##*/}
+	printf -v "$1" '%s' "$device"
+	printf -v "${1}_file" '%s' "$2"
+}
+
+drop_null() # NAME
+{
+	echo 0 > "/sys/kernel/config/nullb/$1/power"
+	rmdir "/sys/kernel/config/nullb/$1"
+}
+
+# A disk in memory that can discard but not write zeroes.
+new_null() # VARIABLE MIBYTES [ATTRIBUTE=VALUE...]
+{
+	local name="$ZM_ID-$((++ZM_SERIAL))" dir setting device
+
+	need_null_blk || return
+	dir=/sys/kernel/config/nullb/$name
+	mkdir "$dir" || { wrong "no null_blk"; return 1; }
+	undo drop_null "$name"
+	for setting in "size=$2" blocksize=512 completion_nsec=0 irqmode=0 \
+		       memory_backed=1 discard=1 "${@:3}" power=1; do
+		echo "${setting#*=}" > "$dir/${setting%%=*}" ||
+			{ wrong "null_blk refuses $setting"; return 1; }
+	done
+	device=/dev/$name
+	[ -b "$device" ] || device=/dev/nullb$(cat "$dir/index")
+	ZM_DISK[$device]=${device##*/}
+	printf -v "$1" '%s' "$device"
+}
+
+drop_scsi()
+{
+	modprobe -r scsi_debug
+}
+
+# A simulated SCSI disk, one at a time; it knows all ways of zeroing.
+new_scsi() # VARIABLE MIBYTES [PARAMETER of scsi_debug...]
+{
+	local path=() try
+
+	[ ! -d /sys/module/scsi_debug ] ||
+		{ skip "scsi_debug is in use"; return 1; }
+	modprobe -q sd_mod 2> /dev/null
+	modprobe -q scsi_debug dev_size_mb="$2" lbpu=1 lbpws=1 "${@:3}" \
+		2> /dev/null || { skip "there is no scsi_debug"; return 1; }
+	undo drop_scsi
+	for try in {1..50}; do
+		path=(/sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*)
+		[ -b "/dev/${path[0]##*/}" ] && break
+		sleep 0.1
+	done
+	[ "$try" -lt 50 ] || { wrong "no disk of scsi_debug"; return 1; }
+	ZM_DISK[/dev/${path[0]##*/}]=${path[0]##*/}
+	printf -v "$1" '%s' "/dev/${path[0]##*/}"
+}
+
+dm_exists() # NAME
+{
+	dm info "$ZM_ID-$1" 2> /dev/null | grep -q ^State
+}
+
+dm_remove() # NAME
+{
+	dm remove "$ZM_ID-$1"
+}
+
+drop_dm() # NAME
+{
+	dm_exists "$1" || return 0
+	dm resume --noflush "$ZM_ID-$1" 2> /dev/null
+	dm remove "$ZM_ID-$1" 2>&1
+}
+
+# A mapped device of this NAME; its path is always $ZM_DM-NAME.
+new_dm() # NAME TABLE [OPTION of dmsetup create...]
+{
+	local output
+
+	output=$(dm create "$ZM_ID-$1" --table "$2" "${@:3}" 2>&1) ||
+		{ wrong "no device '$2': $output"; return 1; }
+	undo drop_dm "$1"
+	ZM_DISK[$ZM_DM-$1]=$(dm info -c --noheadings -o blkdevname "$ZM_ID-$1")
+}
+
+# Puts another table under a mapped device.
+dm_swap() # NAME TABLE [OPTION of dmsetup suspend...]
+{
+	run dm_reload "$@"
+}
+
+dm_reload()
+{
+	dm load "$ZM_ID-$1" --table "$2" && dm suspend "${@:3}" "$ZM_ID-$1" &&
+		dm resume "${@:3}" "$ZM_ID-$1"
+}
+
+# ---------------------------------------------------------------------------
+# Counters
+# ---------------------------------------------------------------------------
+
+disk_of() # DEVICE
+{
+	printf '%s' "${ZM_DISK[$1]:-${1##*/}}"
+}
+
+sectors_of() # DEVICE
+{
+	cat "/sys/class/block/$(disk_of "$1")/size"
+}
+
+# Stores what a device has done in ZM_IO: sectors read, written, discarded, and
+# the number of reads, writes, discards and flushes. Write zeroes are writes.
+declare -A ZM_IO
+
+counters() # DEVICE
+{
+	local f
+
+	read -r -a f < "/sys/class/block/$(disk_of "$1")/stat"
+	# shellcheck disable=SC2034 # the tests use it
+	ZM_IO=([reads]=${f[0]} [read]=${f[2]}
+	       [writes]=${f[4]} [written]=${f[6]}
+	       [discards]=${f[11]} [discarded]=${f[13]} [flushes]=${f[15]})
+}
+
+allocated() # FILE: bytes that it occupies
+{
+	local f
+
+	read -r -a f <<< "$(stat -c '%b %B' "$1")"
+	printf '%d' $((f[0] * f[1]))
+}
+
+# ---------------------------------------------------------------------------
+# Content. Devices are read past any cache: what a mirror writes to its legs
+# does not pass through theirs.
+# ---------------------------------------------------------------------------
+
+# Writes patterns and makes trouble, see zm-io.py.
+zm_io()
+{
+	python3 -I "$ZM_LIB_DIR/zm-io.py" "$@"
+}
+
+content() # DEVICE OFFSET LENGTH, in sectors
+{
+	dd if="$1" iflag=direct,skip_bytes,count_bytes bs=1M status=none \
+		skip=$(($2 * 512)) count=$(($3 * 512))
+}
+
+expect_equal() # DEVICE OFFSET DEVICE OFFSET LENGTH, in sectors
+{
+	local said
+
+	said=$(cmp <(content "$1" "$2" "$5") <(content "$3" "$4" "$5") 2>&1) ||
+		wrong "the legs differ: $said"
+}
+
+expect_zeroes() # DEVICE OFFSET LENGTH, in sectors
+{
+	local said
+
+	said=$(cmp -n $(($3 * 512)) <(content "$1" "$2" "$3") /dev/zero 2>&1) ||
+		wrong "$1 is not zero: $said"
+}
+
+# One fio job on a device; shows what it says only when it fails.
+fio_job() # DEVICE OPTION...
+{
+	fio --name=job --filename="$1" --direct=1 --ioengine=libaio \
+		--allow_file_create=0 --group_reporting --output-format=normal \
+		"${@:2}"
+}
+
+# ---------------------------------------------------------------------------
+# Mirrors
+# ---------------------------------------------------------------------------
+
+# Makes a table line, in ZM_LINE.
+zm_line() # LENGTH SOURCE OFFSET DESTINATION OFFSET REGION [FEATURE...]
+{
+	ZM_LINE="0 $1 zmirror $2 $3 $4 $5 $6"
+	[ $# -le 6 ] || ZM_LINE+=" $(($# - 6)) ${*:7}"
+}
+
+# A mirror, as long as the source is behind the offset, or ZM_LENGTH sectors.
+new_mirror() # NAME SOURCE OFFSET DESTINATION OFFSET REGION [FEATURE...]
+{
+	local length=${ZM_LENGTH:-$(($(sectors_of "$2") - $3))}
+
+	zm_line "$length" "${@:2}"
+	new_dm "$1" "$ZM_LINE"
+}
+
+# Puts another line under a mirror.
+reload_mirror() # NAME SOURCE OFFSET DESTINATION OFFSET REGION [FEATURE...]
+{
+	local length=${ZM_LENGTH:-$(($(sectors_of "$2") - $3))}
+
+	zm_line "$length" "${@:2}"
+	dm_swap "$1" "$ZM_LINE"
+}
+
+message() # NAME WORD...
+{
+	run dm message "$ZM_ID-$1" 0 "${*:2}"
+}
+
+table_of() # NAME [OPTION...]
+{
+	dm table "${@:2}" "$ZM_ID-$1"
+}
+
+events_of() # NAME
+{
+	dm info -c --noheadings -o events "$ZM_ID-$1"
+}
+
+# Takes the status line apart, into ZM_ST: synced, total, region, state, health
+# and the figures by their names.
+declare -A ZM_ST
+
+status_of() # NAME
+{
+	local line word words
+
+	line=$(dm status "$ZM_ID-$1") || { wrong "no status of $1"; return 1; }
+	read -r -a words <<< "$line"
+	ZM_ST=([synced]=${words[3]%/*} [total]=${words[3]#*/}
+	       [region]=${words[4]} [state]=${words[5]} [health]=${words[6]})
+	for word in "${words[@]:8}"; do
+		ZM_ST[${word%%:*}]=${word#*:}
+	done
+}
+
+wait_until() # WHAT SECONDS COMMAND...
+{
+	local deadline=$((SECONDS + $2 + 1))
+
+	until "${@:3}"; do
+		[ "$SECONDS" -lt "$deadline" ] ||
+			{ wrong "$1: not within $2 s"; return 1; }
+		sleep 0.1
+	done
+}
+
+status_is() # NAME KEY VALUE
+{
+	status_of "$1" && [ "${ZM_ST[$2]}" = "$3" ]
+}
+
+status_at_least() # NAME KEY VALUE
+{
+	status_of "$1" && [ "${ZM_ST[$2]}" -ge "$3" ]
+}
+
+# A mirror under writes is in sync and out of it by turns.
+wait_state() # NAME STATE [SECONDS]
+{
+	wait_until "$1 is $2" "${3:-$ZM_LIMIT}" status_is "$1" state "$2" ||
+		wrong "the status is $(dm status "$ZM_ID-$1")"
+}
+
+wait_sync() # NAME [SECONDS]
+{
+	wait_state "$1" in_sync "${2:-}" || return
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" 0
+	expect_eq "regions in sync" "${ZM_ST[synced]}" "${ZM_ST[total]}"
+	expect_eq "health" "${ZM_ST[health]}" AA
+}
+
+# ---------------------------------------------------------------------------
+# The whole script
+# ---------------------------------------------------------------------------
+
+zm_begin()
+{
+	[ "$(id -u)" -eq 0 ] || skip_all "must be root"
+	need_program dmsetup losetup blockdev python3 || skip_all "$ZM_SKIP"
+	need_target zmirror || skip_all "$ZM_SKIP"
+
+	ZM_DIR=$(mktemp -d "/tmp/$ZM_ID.XXXXXX") || skip_all "no directory"
+	trap 'zm_cleanup' EXIT
+	trap 'exit 130' INT TERM HUP
+	undo rmdir "$ZM_DIR"
+	# Huge pages would allocate what nobody wrote.
+	mount -t tmpfs -o size=90%,huge=never "$ZM_ID" "$ZM_DIR" 2> /dev/null ||
+		mount -t tmpfs -o size=90% "$ZM_ID" "$ZM_DIR" ||
+		skip_all "no tmpfs"
+	undo umount "$ZM_DIR"
+	[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+	exec {ZM_KMSG}< /dev/kmsg || skip_all "no /dev/kmsg"
+	log_read
+	ZM_LOG=
+}
+
+zm_one() # DESCRIPTION COMMAND
+{
+	local before=${#ZM_UNDO[@]} started=$SECONDS
+
+	ZM_WRONG=0
+	ZM_SKIP=
+	eval "$2" || [ -n "$ZM_SKIP" ] || ZM_WRONG=1
+	undo_to "$before"
+	log_check
+	[ $((SECONDS - started)) -lt 15 ] ||
+		ktap_print_msg "took $((SECONDS - started)) s"
+
+	if [ "$ZM_WRONG" -ne 0 ]; then
+		ktap_test_fail "$1"
+	elif [ -n "$ZM_SKIP" ]; then
+		ktap_test_skip "$1" "$ZM_SKIP"
+	else
+		ktap_test_pass "$1"
+	fi
+}
+
+# Runs the tests, or those whose description contains the word in ZM_ONLY.
+zm_run()
+{
+	local i chosen=()
+
+	for i in "${!ZM_COMMANDS[@]}"; do
+		[[ ${ZM_DESCRIPTIONS[i]} != *"${ZM_ONLY:-}"* ]] ||
+			chosen+=("$i")
+	done
+
+	zm_begin
+	ktap_print_header
+	ktap_set_plan "${#chosen[@]}"
+	if [ -n "$ZM_SETUP" ] && { ! "$ZM_SETUP" || [ "$ZM_WRONG" -ne 0 ]; }; then
+		[ -z "$ZM_SKIP" ] || ktap_print_msg "cannot begin: $ZM_SKIP"
+		printf 'Bail out! The setup failed\n'
+		exit "$KSFT_FAIL"
+	fi
+	for i in "${chosen[@]}"; do
+		zm_one "${ZM_DESCRIPTIONS[i]}" "${ZM_COMMANDS[i]}"
+	done
+	zm_cleanup
+	ktap_finished
+}

@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Runs the selftests in a guest: selftests.sh [options of run.sh] [TEST.sh...]
+#
+# All of them unless some are named. The guest is started again when a test
+# hangs or kills it, so that it costs that test alone. Ends with a line for each
+# test, and their count.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(cd "$here/../selftests/dm-zmirror" && pwd)
+
+options=()
+kernel=6.12
+while [ $# -gt 0 ]; do
+	case "$1" in
+	--kernel) kernel=$2; options+=("$1" "$2"); shift 2 ;;
+	--icount) options+=("$1"); shift ;;
+	--*) options+=("$1" "$2"); shift 2 ;;
+	*) break ;;
+	esac
+done
+tests=("$@")
+if [ ${#tests[@]} = 0 ]; then
+	mapfile -t tests < <(make -s -C "$dir" list)
+fi
+
+# An emulated processor with every check of the debug kernel is slow.
+limit=${ZM_TEST_LIMIT:-300}
+[ "$kernel" != debug ] || limit=$((limit * 3))
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+started=0
+while [ "$started" -lt ${#tests[@]} ]; do
+	left=("${tests[@]:started}")
+	"$here/run.sh" "${options[@]}" --no-klog --out "$out" \
+		--timeout $((limit * ${#left[@]} + 300)) -- \
+		"$here/guest-selftests.sh" "$limit" "${left[@]}"
+	status=$?
+
+	now=$(wc -l <"$out/results" 2>/dev/null || echo 0)
+	if [ "$now" = "${#tests[@]}" ]; then
+		break
+	fi
+	# The guest did not come to the end: the test that ran is to blame.
+	if [ $status != 75 ]; then
+		echo "not ok ${tests[now]} (the guest died)" >>"$out/results"
+		now=$((now + 1))
+	fi
+	if [ "$now" = "$started" ]; then
+		echo "selftests.sh: the guest does not start" >&2
+		exit 1
+	fi
+	started=$now
+done
+
+echo "# selftests on $kernel"
+cat "$out/results"
+passed=$(grep -c '^ok .*' "$out/results")
+failed=$(grep -c '^not ok' "$out/results")
+skipped=$(grep -c '^skip' "$out/results")
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ $((passed + skipped)) = ${#tests[@]} ]
