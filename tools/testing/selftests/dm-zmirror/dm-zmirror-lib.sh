@@ -457,6 +457,12 @@ dm_remove() # NAME
 	dm remove "$ZM_ID-$1"
 }
 
+# Many device-mapper commands, one a line of standard input; see zm-dm.py.
+zm_dm()
+{
+	python3 -I "$ZM_LIB_DIR/zm-dm.py"
+}
+
 drop_dm() # NAME
 {
 	dm_exists "$1" || return 0
@@ -464,12 +470,14 @@ drop_dm() # NAME
 	dm remove "$ZM_ID-$1" 2>&1
 }
 
-# A mapped device of this NAME; its path is always $ZM_DM-NAME.
+# A mapped device of this NAME, without a table if TABLE is empty; its path is
+# always $ZM_DM-NAME.
 new_dm() # NAME TABLE [OPTION of dmsetup create...]
 {
-	local output
+	local output table=(--table "$2")
 
-	output=$(dm create "$ZM_ID-$1" --table "$2" "${@:3}" 2>&1) ||
+	[ -n "$2" ] || table=(--notable)
+	output=$(dm create "$ZM_ID-$1" "${table[@]}" "${@:3}" 2>&1) ||
 		{ wrong "no device '$2': $output"; return 1; }
 	undo drop_dm "$1"
 	ZM_DISK[$ZM_DM-$1]=$(dm info -c --noheadings -o blkdevname "$ZM_ID-$1")

@@ -8,83 +8,83 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-LENGTH=16384	# sectors of a leg
-BIG=$((1 << 36))	# 32 TiB, more than 2^28 regions of 128 sectors
+LENGTH=16384		# sectors of a leg
+BIG=$((1 << 36))	# 32 TiB, 2^29 regions of 128 sectors
 
 # The lines and messages to be refused. All are tried on one running mirror
-# before the first test, to read the log once; a marker stands before each.
+# before the first test, by one process, and the log is read once; a marker
+# stands before each.
 BAD_LINES=()
 BAD_WANTED=()
 BAD_RC=()
 BAD_LOG=()
+declare -A PLACES
 
-# Words in capitals stand for devices. A message begins with "message".
-bad() # DESCRIPTION LINE LOGGED
+# Words in capitals stand for devices. The verbs are those of zm-dm.py.
+bad() # DESCRIPTION VERB LINE LOGGED
 {
 	zm_test "refused: $1" t_refused "${#BAD_LINES[@]}"
-	BAD_LINES+=("$2")
-	BAD_WANTED+=("$3")
+	BAD_LINES+=("$2 live $3")
+	BAD_WANTED+=("$4")
+}
+
+bad_line() # DESCRIPTION LINE LOGGED
+{
+	bad "$1" load "$2" "$3"
+}
+
+bad_message() # DESCRIPTION MESSAGE LOGGED
+{
+	bad "$1" message "$2" "$3"
 }
 
 t_refused() # NUMBER
 {
-	expect_ne "exit code" "${BAD_RC[$1]}" 0 || {
-		ktap_print_msg "${BAD_LINES[$1]}"
-		return
-	}
-	expect_like "the log" "${BAD_LOG[$1]}" "${BAD_WANTED[$1]}"
+	expect_ne "the error for '${BAD_LINES[$1]}'" "${BAD_RC[$1]}" 0 &&
+		expect_like "the log" "${BAD_LOG[$1]}" "${BAD_WANTED[$1]}"
 }
 
-try_bad() # LINE
+# What is accepted by mistake is cleared away.
+try_bad()
 {
-	local line=$1 word
+	local i line word
 
-	if [[ $line == message* ]]; then
-		dm message "$ZM_ID-live" 0 "${line#message }"
-		return
-	fi
-	for word in "${!PLACES[@]}"; do
-		line=${line//$word/${PLACES[$word]}}
-	done
-	if [[ $line == readonly* ]]; then
-		dm load "$ZM_ID-live" --readonly --table "${line#readonly }"
-	else
-		dm load "$ZM_ID-live" --table "$line"
-	fi
+	for i in "${!BAD_LINES[@]}"; do
+		line=${BAD_LINES[i]/ live / $ZM_ID-live }
+		for word in "${!PLACES[@]}"; do
+			line=${line//$word/${PLACES[$word]}}
+		done
+		printf '%s\n' "log $ZM_ID line $i" "$line" \
+			"log $ZM_ID line -1" "clear $ZM_ID-live"
+	done | zm_dm
 }
-
-declare -A PLACES
 
 setup()
 {
-	local src dst four small big part ro ratelimit i n=-1 line old
+	local src dst four small big ro ratelimit answers i n=-1 line
 
+	need_program addpart || return
 	new_loop src 8M --partscan && new_loop dst 8M &&
 		new_loop four 8M --sector-size 4096 && new_loop small 4M &&
 		new_loop big 32T && new_loop ro 8M --read-only || return
+	run addpart "$src" 1 8192 8192 || return
 	new_mirror live "$src" 0 "$dst" 0 128 dest_zeroed paused || return
 
-	# A partition of the source that is 4 MiB long.
-	run addpart "$src" 1 8192 8192 || return
-	part=${src}p1
-
 	PLACES=([LEN]=$LENGTH [SRC]=$src [DST]=$dst [FOUR]=$four [SMALL]=$small
-		[BIG]=$big [SELF]=$ZM_DM-live [PART]=$part [RO]=$ro)
+		[BIG]=$big [SELF]=$ZM_DM-live [PART]=${src}p1 [LOCKED]=$ro)
 	BEFORE_TABLE=$(table_of live)
 	BEFORE_STATUS=$(dm status "$ZM_ID-live")
 
 	ratelimit=$(cat /proc/sys/kernel/printk_devkmsg)
 	echo on > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 	log_read
-	for i in "${!BAD_LINES[@]}"; do
-		echo "$ZM_ID line $i" > /dev/kmsg
-		try_bad "${BAD_LINES[i]}" > /dev/null 2>&1
-		BAD_RC[i]=$?
-		[ "${BAD_RC[i]}" -ne 0 ] || dm clear "$ZM_ID-live"
-	done
+	mapfile -t answers < <(try_bad)
+	log_read
 	echo "$ratelimit" > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 
-	log_read
+	for i in "${!BAD_LINES[@]}"; do
+		BAD_RC[i]=${answers[i * 4 + 1]}
+	done
 	while read -r line; do
 		if [[ $line == "$ZM_ID line "* ]]; then
 			n=${line##* }
@@ -102,125 +102,125 @@ zm_setup setup
 
 LINE='0 LEN zmirror SRC 0 DST 0 128'
 
-bad "no arguments" '0 LEN zmirror' 'Missing arguments'
-bad "a source alone" '0 LEN zmirror SRC' 'Missing arguments'
-bad "no destination" '0 LEN zmirror SRC 0' 'Missing arguments'
-bad "no destination offset" '0 LEN zmirror SRC 0 DST' 'Missing arguments'
-bad "no region size" '0 LEN zmirror SRC 0 DST 0' 'Missing arguments'
-bad "length zero" '0 0 zmirror SRC 0 DST 0 128' 'zero-length'
-bad "a read-only mirror" "readonly $LINE" 'cannot be read-only'
+bad_line "no arguments" '0 LEN zmirror' 'Missing arguments'
+bad_line "a source alone" '0 LEN zmirror SRC' 'Missing arguments'
+bad_line "no destination" '0 LEN zmirror SRC 0' 'Missing arguments'
+bad_line "no destination offset" '0 LEN zmirror SRC 0 DST' 'Missing arguments'
+bad_line "no region size" '0 LEN zmirror SRC 0 DST 0' 'Missing arguments'
+bad_line "length zero" '0 0 zmirror SRC 0 DST 0 128' 'zero-length'
+bad "a read-only mirror" loadro "$LINE" 'cannot be read-only'
 
 for leg in Source Destination; do
 	if [ $leg = Source ]; then
-		before= after=' DST 0 128'
+		before='' after=' DST 0 128'
 		device=SRC
 	else
 		before='SRC 0 ' after=' 128'
 		device=DST
 	fi
 	name=${leg,}
-	bad "a $name that is not there" \
+	bad_line "a $name that is not there" \
 		"0 LEN zmirror ${before}/dev/$ZM_ID-none 0$after" \
 		"Cannot open $name device"
-	bad "a $name that is no device" \
+	bad_line "a $name that is no device" \
 		"0 LEN zmirror ${before}/proc/version 0$after" \
 		"Cannot open $name device"
-	bad "a read-only $name" "0 LEN zmirror ${before}RO 0$after" \
-		"Cannot open $name device"
-	bad "a $name that is the mirror itself" \
+	bad_line "a read-only $name" "0 LEN zmirror ${before}LOCKED 0$after" \
+		"[Rr]ead-only|Cannot open $name device"
+	bad_line "a $name that is the mirror itself" \
 		"0 LEN zmirror ${before}SELF 0$after" \
-		"$leg device is the mirror itself"
-	bad "a $name that is too small" \
+		"Cannot open $name device|$leg device is the mirror itself"
+	bad_line "a $name that is too small" \
 		"0 LEN zmirror ${before}SMALL 0$after" \
 		"$leg device is too small"
 	for offset in -1 x 1x 0x10 1.5 99999999999999999999; do
-		bad "$name offset $offset" \
+		bad_line "$name offset $offset" \
 			"0 LEN zmirror ${before}$device $offset$after" \
 			"Invalid $name offset"
 	done
 	for offset in 8 16385 18446744073709551608; do
-		bad "$name offset $offset, past the end" \
+		bad_line "$name offset $offset, past the end" \
 			"0 LEN zmirror ${before}$device $offset$after" \
 			"$leg device is too small"
 	done
-	bad "$name offset that is no multiple of its block size" \
+	bad_line "$name offset that is no multiple of its block size" \
 		"0 8192 zmirror ${before}FOUR 4$after" \
 		"$leg offset or length is not a multiple"
 done
-bad "a length that is no multiple of the block size" \
+bad_line "a length that is no multiple of the block size" \
 	'0 16380 zmirror FOUR 0 DST 0 128' 'length is not a multiple'
 
-bad "the source as destination" '0 LEN zmirror SRC 0 SRC 0 128' 'overlap'
-bad "legs that overlap in one sector" \
+bad_line "the source as destination" '0 LEN zmirror SRC 0 SRC 0 128' 'overlap'
+bad_line "legs that overlap in one sector" \
 	'0 4097 zmirror SRC 0 SRC 4096 128' 'overlap'
-bad "legs that overlap, the destination first" \
+bad_line "legs that overlap, the destination first" \
 	'0 4097 zmirror SRC 4096 SRC 0 128' 'overlap'
-bad "a partition of the source as destination" \
-	'0 8192 zmirror SRC 1 PART 0 128' 'overlap'
-bad "a partition of the destination as source" \
-	'0 8192 zmirror PART 0 SRC 8191 128' 'overlap'
+bad_line "a partition of the source as destination" \
+	'0 8192 zmirror SRC 1 PART 0 128' 'overlap|Cannot open destination'
+bad_line "a partition of the destination as source" \
+	'0 8192 zmirror PART 0 SRC 8191 128' \
+	'overlap|Cannot open source'
 
 for region in -8 x 128x 0x80 4294967304 18446744073709551744; do
-	bad "region size $region" "${LINE% *} $region" 'Invalid region size'
+	bad_line "region size $region" "${LINE% *} $region" 'Invalid region size'
 done
 for region in 7 12 129 2097153; do
-	bad "region size $region, no power of two" "${LINE% *} $region" \
+	bad_line "region size $region, no power of two" "${LINE% *} $region" \
 		'Region size is not a power of two'
 done
 for region in 1 4 4194304 2147483648; do
-	bad "region size $region" "${LINE% *} $region" \
+	bad_line "region size $region" "${LINE% *} $region" \
 		'Region size is not between 8 and 2097152'
 done
-bad "more than 2^28 regions" "0 $BIG zmirror BIG 0 BIG 1 128" 'overlap'
-bad "regions of 4 KiB on 32 TiB" \
+bad_line "regions of 4 KiB on 32 TiB" \
 	"0 $((BIG / 4)) zmirror BIG 0 BIG $((BIG / 2)) 8" 'more than 2\^28 regions'
 
 for count in -1 x 1x 99999999999 8; do
-	bad "feature count $count" "$LINE $count paused" \
+	bad_line "feature count $count" "$LINE $count paused" \
 		'[Ii]nvalid number of features'
 done
-bad "fewer features than counted" "$LINE 2 paused" \
+bad_line "fewer features than counted" "$LINE 2 paused" \
 	'[Ii]nvalid number of features'
-bad "more features than counted" "$LINE 1 paused nosync" \
+bad_line "more features than counted" "$LINE 1 paused nosync" \
 	'Arguments after the features'
-bad "features though none are counted" "$LINE 0 paused" \
+bad_line "features though none are counted" "$LINE 0 paused" \
 	'Arguments after the features'
-bad "a feature without a count" "$LINE paused" '[Ii]nvalid number of features'
+bad_line "a feature without a count" "$LINE paused" '[Ii]nvalid number of features'
 
-bad "an unknown feature" "$LINE 1 bogus" 'Unknown feature: bogus'
-bad "an unknown feature with a value" "$LINE 1 bogus:1" 'Unknown feature: bogus:1'
-bad "a feature cut short" "$LINE 1 pause" 'Unknown feature: pause'
-bad "a feature with a tail" "$LINE 1 pausedx" 'Unknown feature: pausedx'
-bad "an empty name with a value" "$LINE 1 :4" 'Unknown feature: :4'
+bad_line "an unknown feature" "$LINE 1 bogus" 'Unknown feature: bogus'
+bad_line "an unknown feature with a value" "$LINE 1 bogus:1" 'Unknown feature: bogus:1'
+bad_line "a feature cut short" "$LINE 1 pause" 'Unknown feature: pause'
+bad_line "a feature with a tail" "$LINE 1 pausedx" 'Unknown feature: pausedx'
+bad_line "an empty name with a value" "$LINE 1 :4" 'Unknown feature: :4'
 for feature in dest_zeroed nosync no_unmap paused; do
-	bad "$feature twice" "$LINE 2 $feature $feature" \
+	bad_line "$feature twice" "$LINE 2 $feature $feature" \
 		"Feature given twice: $feature"
 	for value in : :1 :on; do
-		bad "a value for $feature: '$value'" "$LINE 1 $feature$value" \
+		bad_line "a value for $feature: '$value'" "$LINE 1 $feature$value" \
 			"Feature $feature takes no value"
 	done
 done
-bad "jobs twice" "$LINE 2 jobs:4 jobs:8" 'Feature given twice: jobs:8'
-bad "zero_detect twice" "$LINE 2 zero_detect:on zero_detect:on" \
+bad_line "jobs twice" "$LINE 2 jobs:4 jobs:8" 'Feature given twice: jobs:8'
+bad_line "zero_detect twice" "$LINE 2 zero_detect:on zero_detect:on" \
 	'Feature given twice: zero_detect'
-bad "copy_mode twice" "$LINE 2 copy_mode:sync copy_mode:async" \
+bad_line "copy_mode twice" "$LINE 2 copy_mode:sync copy_mode:async" \
 	'Feature given twice: copy_mode'
 for value in '' : :0 :257 :-1 :x :4x :4:4 :99999999999; do
-	bad "jobs$value" "$LINE 1 jobs$value" \
+	bad_line "jobs$value" "$LINE 1 jobs$value" \
 		'Feature jobs takes a number from 1 to 256'
 done
 for value in '' : :yes :ON :1 :on:; do
-	bad "zero_detect$value" "$LINE 1 zero_detect$value" \
+	bad_line "zero_detect$value" "$LINE 1 zero_detect$value" \
 		'Feature zero_detect takes on or off'
 done
 for value in '' : :fast :sync,async; do
-	bad "copy_mode$value" "$LINE 1 copy_mode$value" \
+	bad_line "copy_mode$value" "$LINE 1 copy_mode$value" \
 		'Feature copy_mode takes sync or async'
 done
 for feature in prezero discard_zeroes discard:exact discard:pass rate:1000 \
 	       scan_rate:1000 on_dest_error:stop on_source_error:skip \
 	       metadata:SRC; do
-	bad "$feature, which is not there yet" "$LINE 1 $feature" \
+	bad_line "$feature, which is not there yet" "$LINE 1 $feature" \
 		"not supported yet: ${feature%%:*}"
 done
 
@@ -228,33 +228,33 @@ done
 # Messages
 # ---------------------------------------------------------------------------
 
-bad "message bogus" 'message bogus' 'bogus'
-bad "message pause with an argument" 'message pause now' 'pause takes no'
-bad "message resume with an argument" 'message resume now' 'resume takes no'
-bad "message set alone" 'message set' 'set takes a feature and a value'
-bad "message set without a value" 'message set jobs' \
+bad_message "message bogus" 'bogus' 'bogus'
+bad_message "message pause with an argument" 'pause now' 'pause takes no'
+bad_message "message resume with an argument" 'resume now' 'resume takes no'
+bad_message "message set alone" 'set' 'set takes a feature and a value'
+bad_message "message set without a value" 'set jobs' \
 	'set takes a feature and a value'
-bad "message set with two values" 'message set jobs 4 5' \
+bad_message "message set with two values" 'set jobs 4 5' \
 	'set takes a feature and a value'
 for value in 0 257 -1 x 4x 99999999999; do
-	bad "message set jobs $value" "message set jobs $value" \
+	bad_message "message set jobs $value" "set jobs $value" \
 		"jobs takes a number from 1 to 256.*$value"
 done
-bad "message set jobs:4" 'message set jobs:4 4' 'Unknown feature: jobs:4'
-bad "message set zero_detect maybe" 'message set zero_detect maybe' \
+bad_message "message set jobs:4" 'set jobs:4 4' 'Unknown feature: jobs:4'
+bad_message "message set zero_detect maybe" 'set zero_detect maybe' \
 	'zero_detect takes on or off.*maybe'
-bad "message set copy_mode fast" 'message set copy_mode fast' \
+bad_message "message set copy_mode fast" 'set copy_mode fast' \
 	'copy_mode takes sync or async.*fast'
-bad "message set bogus" 'message set bogus 1' 'Unknown feature: bogus'
+bad_message "message set bogus" 'set bogus 1' 'Unknown feature: bogus'
 for feature in dest_zeroed nosync no_unmap paused; do
-	bad "message set $feature" "message set $feature on" \
+	bad_message "message set $feature" "set $feature on" \
 		"cannot be set by message: $feature"
 done
 for feature in prezero rate scan_rate discard on_dest_error on_source_error; do
-	bad "message set $feature, which is not there yet" \
-		"message set $feature 1" "not supported yet: $feature"
+	bad_message "message set $feature, which is not there yet" \
+		"set $feature 1" "not supported yet: $feature"
 done
-bad "message verify, which is not there yet" 'message verify' 'verify'
+bad_message "message verify, which is not there yet" 'verify' 'verify'
 
 t_nothing_changed()
 {
@@ -282,7 +282,7 @@ t_round_trip() # REGION PRINTED_REGION FEATURES PRINTED_FEATURES
 
 	read -r -a features <<< "$3"
 	length=$LENGTH src=${PLACES[SRC]} dst=${PLACES[DST]}
-	new_dm trip '' --notable || return
+	new_dm trip '' || return
 	zm_line $((length - 8)) "$src" 8 "$dst" 0 "$1" "${features[@]}"
 	run dm load "$ZM_ID-trip" --table "$ZM_LINE" || return
 	line=$(table_of trip --inactive)
@@ -334,7 +334,7 @@ zm_test "a feature count of 0 is accepted" t_no_features_counted
 
 t_region_grows()
 {
-	new_dm trip '' --notable || return
+	new_dm trip '' || return
 	run dm load "$ZM_ID-trip" --table \
 		"0 $((BIG / 2)) zmirror ${PLACES[BIG]} 0 ${PLACES[BIG]} $((BIG / 2)) 0" ||
 		return
@@ -422,7 +422,7 @@ source_errors:[0-9]+ dest_errors:[0-9]+( [a-z_]+:[0-9]+)*\$"
 	expect_eq "regions in sync and dirty" \
 		$((ZM_ST[synced] + ZM_ST[dirty])) "$regions"
 	sum=$((ZM_ST[copied] + ZM_ST[zeroed] + ZM_ST[skipped]))
-	expect_eq "copied, zeroed and skipped" "$sum" $LENGTH
+	expect_eq "copied, zeroed and skipped" "$sum" "$LENGTH"
 }
 zm_test "the status has its form, and its sums are right" t_status
 

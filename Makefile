@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# dm-zmirror: make help
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+INSTALL_MOD_PATH ?=
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+
+DEPS := tools/testing/vm/deps.sh
+BUILD := build
+SOURCES := $(wildcard drivers/md/*.[ch]) drivers/md/Makefile
+DKMS_TREE := /usr/src/dm-zmirror-$(VERSION)
+
+.PHONY: help modules install uninstall check check-model check-selftests demo \
+	lint intree clean
+
+help:
+	@echo 'make modules [KVER=...]  build the module, into $(BUILD)/KVER'
+	@echo 'make install             install it, by DKMS where that is there'
+	@echo 'make uninstall           undo make install'
+	@echo 'make demo                a live mirror with a sparse copy, in a guest'
+	@echo 'make check               the tests: the model, and a guest on 6.12'
+	@echo 'make lint                W=1, sparse, checkpatch and the like'
+	@echo 'make intree              build it in a kernel tree of 6.12'
+	@echo 'make clean               remove what was built here'
+
+# The sources are copied, so that their folder stays clean and two kernels do
+# not get in each other's way.
+modules:
+	@$(DEPS) build
+	@[ -d "$(KDIR)" ] || { \
+		echo "no headers of $(KVER): install linux-headers-$(KVER)" >&2; \
+		exit 1; }
+	@mkdir -p $(BUILD)/$(KVER)
+	@cp -u $(SOURCES) $(BUILD)/$(KVER)/
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(BUILD)/$(KVER) CONFIG_DM_ZMIRROR=m modules
+
+# With DKMS the module follows the kernels that are installed later.
+install:
+	@if command -v dkms >/dev/null; then \
+		$(MAKE) --no-print-directory install-dkms; \
+	else \
+		$(MAKE) --no-print-directory modules install-module; \
+	fi
+
+install-dkms:
+	@if dkms status dm-zmirror/$(VERSION) | grep -q .; then \
+		dkms remove dm-zmirror/$(VERSION) --all; \
+	fi
+	rm -rf $(DKMS_TREE)
+	install -d $(DKMS_TREE)/drivers/md
+	install -m 644 $(SOURCES) $(DKMS_TREE)/drivers/md
+	install -m 644 dkms.conf $(DKMS_TREE)
+	dkms install dm-zmirror/$(VERSION) -k $(KVER)
+
+install-module:
+	install -D -m 644 $(BUILD)/$(KVER)/dm-zmirror.ko \
+		$(INSTALL_MOD_PATH)/lib/modules/$(KVER)/updates/dm-zmirror.ko
+	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(KVER)
+
+uninstall:
+	@if command -v dkms >/dev/null && \
+	    dkms status dm-zmirror/$(VERSION) | grep -q .; then \
+		dkms remove dm-zmirror/$(VERSION) --all; \
+	fi
+	rm -rf $(DKMS_TREE)
+	rm -f $(INSTALL_MOD_PATH)/lib/modules/$(KVER)/updates/dm-zmirror.ko
+	-depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(KVER)
+
+# Both are run to their end; each prints its count, and the sum comes last.
+check:
+	@$(DEPS) build model vm
+	@tools/testing/check.sh
+
+demo:
+	@tools/testing/demo/demo.sh
+
+lint:
+	@$(DEPS) build lint newest
+	@tools/testing/lint/lint.sh
+
+intree:
+	@$(DEPS) debug
+	@tools/testing/lint/intree.sh
+
+clean:
+	rm -rf $(BUILD)
+	$(MAKE) -s -C tools/testing/region clean

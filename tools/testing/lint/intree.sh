@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Builds the target in a kernel's own tree, 6.12's, as a module and built in:
+# the folder's files are copied to drivers/md/zmirror, and two lines added.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../../.." && pwd)
+cache=${ZMIRROR_CACHE:-/var/cache/dm-zmirror}
+tree=$cache/intree-$(dpkg-query -W -f '${Version}' linux-source-6.12)
+log=$cache/intree.log
+
+prepare()
+{
+	if [ ! -e "$tree/.complete" ]; then
+		rm -rf "$tree"
+		mkdir -p "$tree"
+		tar -C "$tree" --strip-components=1 \
+			-xf /usr/src/linux-source-6.12.tar.xz || return
+		cp "$tree/drivers/md/Makefile" "$tree/drivers/md/Makefile.orig"
+		cp "$tree/drivers/md/Kconfig" "$tree/drivers/md/Kconfig.orig"
+		touch "$tree/.complete"
+	fi
+	rm -rf "$tree/drivers/md/zmirror"
+	mkdir "$tree/drivers/md/zmirror"
+	cp "$top"/drivers/md/{Kconfig,Makefile,*.c,*.h} "$tree/drivers/md/zmirror/"
+
+	# The two lines. That of the Kconfig stands before the end of its menu.
+	cp "$tree/drivers/md/Makefile.orig" "$tree/drivers/md/Makefile"
+	# shellcheck disable=SC2016
+	echo 'obj-$(CONFIG_DM_ZMIRROR) += zmirror/' >>"$tree/drivers/md/Makefile"
+	sed 's|^endif # MD$|source "drivers/md/zmirror/Kconfig"\n&|' \
+		"$tree/drivers/md/Kconfig.orig" >"$tree/drivers/md/Kconfig"
+	grep -q zmirror "$tree/drivers/md/Kconfig"
+}
+
+# The smallest kernel that has device-mapper.
+build() # y OR m
+{
+	cat >"$tree/zmirror.config" <<-END
+	CONFIG_64BIT=y
+	CONFIG_BLOCK=y
+	CONFIG_MODULES=y
+	CONFIG_MD=y
+	CONFIG_BLK_DEV_DM=$1
+	CONFIG_DM_ZMIRROR=$1
+	END
+	make -C "$tree" KCONFIG_ALLCONFIG=zmirror.config allnoconfig &&
+		grep -q "^CONFIG_DM_ZMIRROR=$1" "$tree/.config" &&
+		nice make -C "$tree" -j"$(nproc)" vmlinux modules
+}
+
+failed=0
+result() # NUMBER DESCRIPTION STATUS
+{
+	if [ "$3" = 0 ]; then
+		echo "ok $1 $2"
+	else
+		echo "not ok $1 $2"
+		tail -n 30 "$log" | sed 's/^/# /'
+		failed=$((failed + 1))
+	fi
+}
+
+exec 9>"$cache/lock.intree"
+flock 9
+echo 1..2
+prepare >"$log" 2>&1 && build y >>"$log" 2>&1 &&
+	nm "$tree/vmlinux" | grep -q zm_io_map
+result 1 "built into the kernel" $?
+build m >>"$log" 2>&1 && [ -e "$tree/drivers/md/zmirror/dm-zmirror.ko" ]
+result 2 "built as a module" $?
+echo "$((2 - failed)) passed, $failed failed"
+[ "$failed" = 0 ]
