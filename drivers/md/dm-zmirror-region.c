@@ -236,6 +236,19 @@ static u64 zm_race(struct zm_bucket *bucket, struct zm_op *op)
 	return copied;
 }
 
+/*
+ * Whether the destination may be used, and how often it has failed so far. The
+ * count is read before the flag, and zm_dest_fail() raises them in the other
+ * order: an operation that still finds the destination well has the old count,
+ * and its end does not believe a success.
+ */
+static bool zm_dest_well(const struct zm_regions *zr, u32 *generation)
+{
+	*generation = atomic_read(&zr->failures);
+	smp_rmb();
+	return !zm_dest_failed(zr);
+}
+
 /*---------------------------------------------------------------------------
  * Foreground operations
  *---------------------------------------------------------------------------*/
@@ -269,9 +282,7 @@ static bool zm_skip_zeroes(struct zm_regions *zr, struct zm_op *op)
 static bool zm_wants_source_only(struct zm_regions *zr, struct zm_op *op,
 				 u64 copied)
 {
-	if (op->source_only || atomic_read(&zr->dest_failed))
-		return true;
-	if (copied)
+	if (op->source_only || copied)
 		return true;
 	return op->kind != ZM_OP_DISCARD && !op->whole &&
 	       !(op->touch & ~zr->dirty[op->chunk]);
@@ -285,14 +296,7 @@ static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
 		      struct zm_op *op)
 {
 	u64 copied = zm_race(bucket, op);
-
-	/*
-	 * The count is read before the flag, and zm_dest_fail() raises them in
-	 * the other order: an operation that still finds the destination well
-	 * has the old count, and its end does not believe a success.
-	 */
-	op->generation = atomic_read(&zr->failures);
-	smp_rmb();
+	bool dest_well = zm_dest_well(zr, &op->generation);
 
 	if (zm_skip_zeroes(zr, op))
 		return;
@@ -302,7 +306,7 @@ static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
 		op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
 		zm_clear_zero(zr, op->chunk, op->touch);
 	}
-	if (zm_wants_source_only(zr, op, copied)) {
+	if (!dest_well || zm_wants_source_only(zr, op, copied)) {
 		op->legs = ZM_SOURCE;
 		op->dirtied |= zm_set_dirty(zr, op->chunk, op->touch);
 		return;
@@ -320,7 +324,6 @@ static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 		     struct zm_op *op)
 {
 	if (op->kind == ZM_OP_COPY) {
-		op->generation = atomic_read(&zr->failures);
 		op->legs = ZM_SOURCE | ZM_DEST;
 		op->known_zero = zr->zero[op->chunk] & op->touch;
 		zm_race(bucket, op);
@@ -481,12 +484,17 @@ static u64 zm_first_run(u64 mask, unsigned int max)
 	return GENMASK_ULL(first + min(len, max) - 1, first);
 }
 
+/*
+ * The count of failures is that of this moment, even if the copy has to wait:
+ * should the destination fail meanwhile, the copy begins in vain.
+ */
 static void zm_copy_init(const struct zm_regions *zr, struct zm_op *op,
-			 u32 chunk, u64 touch)
+			 u32 chunk, u64 touch, u32 generation)
 {
 	sector_t unused;
 
 	memset(op, 0, sizeof(*op));
+	op->generation = generation;
 	op->kind = ZM_OP_COPY;
 	op->chunk = chunk;
 	op->touch = touch;
@@ -501,13 +509,15 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	struct zm_bucket *bucket = zm_bucket(zr, chunk);
 	unsigned long flags;
 	bool begun = false;
+	u32 generation;
 	u64 free;
 
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
 	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
-	if (free && !zm_dest_failed(zr)) {
-		zm_copy_init(zr, op, chunk, zm_first_run(free, max));
+	if (free && zm_dest_well(zr, &generation)) {
+		zm_copy_init(zr, op, chunk, zm_first_run(free, max),
+			     generation);
 		begun = zm_enter(zr, bucket, op);
 	}
 	spin_unlock_irqrestore(&bucket->lock, flags);
@@ -520,12 +530,13 @@ enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	struct zm_bucket *bucket = zm_bucket(zr, chunk);
 	enum zm_again again = ZM_AGAIN_NONE;
 	unsigned long flags;
+	u32 generation;
 	u64 free;
 
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
-	if ((free & BIT_ULL(bit)) && !zm_dest_failed(zr)) {
-		zm_copy_init(zr, op, chunk, BIT_ULL(bit));
+	if ((free & BIT_ULL(bit)) && zm_dest_well(zr, &generation)) {
+		zm_copy_init(zr, op, chunk, BIT_ULL(bit), generation);
 		op->hold = true;
 		again = zm_enter(zr, bucket, op) ? ZM_AGAIN_BEGUN :
 						   ZM_AGAIN_WAITS;
@@ -545,7 +556,7 @@ void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions)
 }
 
 unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
-			 u64 zeroes, bool dest_failed, u64 *raced)
+			 u64 zeroes, u64 *raced)
 {
 	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
 	u64 good = copied & op->touch & ~op->raced;
@@ -557,8 +568,6 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 	*raced = copied & op->touch & op->raced;
 	if (copied & ~(zeroes & op->known_zero))
 		zr->written[op->chunk] = atomic_read(&zr->epoch);
-	if (dest_failed)
-		zm_clear_zero(zr, op->chunk, op->touch);
 	if (op->generation == (u32)atomic_read(&zr->failures)) {
 		zm_set_zero(zr, op->chunk, good & zeroes);
 		if (zm_clear_dirty(zr, op->chunk, good))
@@ -605,7 +614,7 @@ bool zm_dest_fail(struct zm_regions *zr, u32 generation)
 	    atomic_cmpxchg(&zr->dest_failed, 0, 1))
 		return false;
 
-	/* The flag first, then the count: see zm_decide(). */
+	/* The flag first, then the count: see zm_dest_well(). */
 	smp_wmb();
 	atomic_inc(&zr->failures);
 	return true;

@@ -296,17 +296,17 @@ void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions);
  * @copied: the regions that now read on the destination as the source read
  *	while the copy was in flight
  * @zeroes: those of @copied that read as zeroes, whole
- * @dest_failed: a write to the destination failed
  * @raced: the regions of @copied that must be copied again are stored here
  *
- * Regions that were touched but are not in @copied stay dirty. Calls the ready
+ * Regions that were touched but are not in @copied stay dirty; a failure of the
+ * destination is told to zm_dest_fail() before. Calls the ready
  * function for each operation that this one was the last to hold up.
  *
  * Context: any, takes the bucket's lock with interrupts off.
  * Return: mask of ZM_ENDED_*.
  */
 unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
-			 u64 zeroes, bool dest_failed, u64 *raced);
+			 u64 zeroes, u64 *raced);
 
 /**
  * zm_flush_begin - a flush of the destination is about to be submitted

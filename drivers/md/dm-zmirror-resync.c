@@ -576,7 +576,7 @@ static u64 zm_job_end(struct zm_job *job)
 		zm_dest_error(zm, job->op.generation);
 
 	zm_op_ended(zm, zm_copy_end(zm->regions, &job->op, job->copied,
-				    job->zeroes, job->dest_failed, &raced));
+				    job->zeroes, &raced));
 	return raced;
 }
 

@@ -281,7 +281,7 @@ struct zm_leg_errors {
 	char *small;
 	char *align;
 	char *zoned;
-	char *self;
+	char *read_only;
 };
 
 static const struct zm_leg_errors zm_source_errors = {
@@ -290,7 +290,7 @@ static const struct zm_leg_errors zm_source_errors = {
 	.small = "Source device is too small",
 	.align = "Source offset or length is not a multiple of the source's logical block size",
 	.zoned = "Source device is zoned",
-	.self = "Source device is the mirror itself",
+	.read_only = "Source device is read-only",
 };
 
 static const struct zm_leg_errors zm_dest_errors = {
@@ -299,7 +299,7 @@ static const struct zm_leg_errors zm_dest_errors = {
 	.small = "Destination device is too small",
 	.align = "Destination offset or length is not a multiple of the destination's logical block size",
 	.zoned = "Destination device is zoned",
-	.self = "Destination device is the mirror itself",
+	.read_only = "Destination device is read-only",
 };
 
 static char *zm_check_leg(struct dm_target *ti, const struct zm_leg *leg,
@@ -309,8 +309,8 @@ static char *zm_check_leg(struct dm_target *ti, const struct zm_leg *leg,
 	sector_t size = bdev_nr_sectors(bdev);
 	unsigned int block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
 
-	if (bdev->bd_disk == dm_disk(dm_table_get_md(ti->table)))
-		return errors->self;
+	if (bdev_read_only(bdev))
+		return errors->read_only;
 	if (bdev_is_zoned(bdev))
 		return errors->zoned;
 	if (leg->start > size || ti->len > size - leg->start)

@@ -12,56 +12,58 @@ LENGTH=16384		# sectors of a leg
 BIG=$((1 << 36))	# 32 TiB, 2^29 regions of 128 sectors
 
 # The lines and messages to be refused. All are tried on one running mirror
-# before the first test, by one process, and the log is read once; a marker
-# stands before each.
-BAD_LINES=()
+# before the first test, so that the log is read once; a marker stands before
+# each.
+BAD_COMMANDS=()
 BAD_WANTED=()
 BAD_RC=()
 BAD_LOG=()
 declare -A PLACES
 
-# Words in capitals stand for devices. The verbs are those of zm-dm.py.
-bad() # DESCRIPTION VERB LINE LOGGED
+# Words in capitals stand for devices.
+bad() # DESCRIPTION LOGGED VERB WORD...
 {
-	zm_test "refused: $1" t_refused "${#BAD_LINES[@]}"
-	BAD_LINES+=("$2 live $3")
-	BAD_WANTED+=("$4")
+	local IFS=$'\t'
+
+	zm_test "refused: $1" t_refused "${#BAD_COMMANDS[@]}"
+	BAD_COMMANDS+=("${*:3}")
+	BAD_WANTED+=("$2")
 }
 
 bad_line() # DESCRIPTION LINE LOGGED
 {
-	bad "$1" load "$2" "$3"
+	bad "$1" "$3" load "$2"
 }
 
 bad_message() # DESCRIPTION MESSAGE LOGGED
 {
-	bad "$1" message "$2" "$3"
+	bad "$1" "$3" message "$2"
 }
 
 t_refused() # NUMBER
 {
-	expect_ne "the error for '${BAD_LINES[$1]}'" "${BAD_RC[$1]}" 0 &&
+	expect_ne "the error for '${BAD_COMMANDS[$1]}'" "${BAD_RC[$1]}" 0 &&
 		expect_like "the log" "${BAD_LOG[$1]}" "${BAD_WANTED[$1]}"
 }
 
 # What is accepted by mistake is cleared away.
-try_bad()
+try_bad() # COMMAND
 {
-	local i line word
+	local words word line=$1
 
-	for i in "${!BAD_LINES[@]}"; do
-		line=${BAD_LINES[i]/ live / $ZM_ID-live }
-		for word in "${!PLACES[@]}"; do
-			line=${line//$word/${PLACES[$word]}}
-		done
-		printf '%s\n' "log $ZM_ID line $i" "$line" \
-			"log $ZM_ID line -1" "clear $ZM_ID-live"
-	done | zm_dm
+	for word in "${!PLACES[@]}"; do
+		line=${line//$word/${PLACES[$word]}}
+	done
+	IFS=$'\t' read -r -a words <<< "$line"
+	dm_do "${words[0]}" live "${words[@]:1}" && {
+		dm_do clear live
+		return 0
+	}
 }
 
 setup()
 {
-	local src dst four small big ro ratelimit answers i n=-1 line
+	local src dst four small big ro ratelimit i n=-1 line
 
 	need_program addpart || return
 	new_loop src 8M --partscan && new_loop dst 8M &&
@@ -71,22 +73,23 @@ setup()
 	new_mirror live "$src" 0 "$dst" 0 128 dest_zeroed paused || return
 
 	PLACES=([LEN]=$LENGTH [SRC]=$src [DST]=$dst [FOUR]=$four [SMALL]=$small
-		[BIG]=$big [SELF]=$ZM_DM-live [PART]=${src}p1 [LOCKED]=$ro)
+		[BIG]=$big [SELF]=$ZM_DEV/live [PART]=${src}p1 [LOCKED]=$ro)
 	BEFORE_TABLE=$(table_of live)
-	BEFORE_STATUS=$(dm status "$ZM_ID-live")
+	BEFORE_STATUS=$(dm status live)
 
 	ratelimit=$(cat /proc/sys/kernel/printk_devkmsg)
 	echo on > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 	log_read
-	mapfile -t answers < <(try_bad)
+	for i in "${!BAD_COMMANDS[@]}"; do
+		dm_do log "line $i"
+		try_bad "${BAD_COMMANDS[i]}"
+		BAD_RC[i]=$?
+	done
 	log_read
 	echo "$ratelimit" > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 
-	for i in "${!BAD_LINES[@]}"; do
-		BAD_RC[i]=${answers[i * 4 + 1]}
-	done
 	while read -r line; do
-		if [[ $line == "$ZM_ID line "* ]]; then
+		if [[ $line == "$ZM_ID-line "* ]]; then
 			n=${line##* }
 		elif [ "$n" -ge 0 ]; then
 			BAD_LOG[n]+="$line"$'\n'
@@ -108,7 +111,7 @@ bad_line "no destination" '0 LEN zmirror SRC 0' 'Missing arguments'
 bad_line "no destination offset" '0 LEN zmirror SRC 0 DST' 'Missing arguments'
 bad_line "no region size" '0 LEN zmirror SRC 0 DST 0' 'Missing arguments'
 bad_line "length zero" '0 0 zmirror SRC 0 DST 0 128' 'zero-length'
-bad "a read-only mirror" loadro "$LINE" 'cannot be read-only'
+bad "a read-only mirror" 'cannot be read-only' load "$LINE" readonly
 
 for leg in Source Destination; do
 	if [ $leg = Source ]; then
@@ -259,9 +262,9 @@ bad_message "message verify, which is not there yet" 'verify' 'verify'
 t_nothing_changed()
 {
 	expect_eq "table" "$(table_of live)" "$BEFORE_TABLE"
-	expect_eq "status" "$(dm status "$ZM_ID-live")" "$BEFORE_STATUS"
-	expect_eq "inactive table" "$(table_of live --inactive)" ""
-	run dm resume "$ZM_ID-live"
+	expect_eq "status" "$(dm status live)" "$BEFORE_STATUS"
+	expect_eq "inactive table" "$(table_of live inactive)" ""
+	dm_run resume live
 	expect_eq "table" "$(table_of live)" "$BEFORE_TABLE"
 }
 zm_test "what is refused changes nothing" t_nothing_changed
@@ -282,10 +285,10 @@ t_round_trip() # REGION PRINTED_REGION FEATURES PRINTED_FEATURES
 
 	read -r -a features <<< "$3"
 	length=$LENGTH src=${PLACES[SRC]} dst=${PLACES[DST]}
-	new_dm trip '' || return
+	new_dm trip || return
 	zm_line $((length - 8)) "$src" 8 "$dst" 0 "$1" "${features[@]}"
-	run dm load "$ZM_ID-trip" --table "$ZM_LINE" || return
-	line=$(table_of trip --inactive)
+	dm_run load trip "$ZM_LINE" || return
+	line=$(table_of trip inactive)
 
 	read -r -a words <<< "$line"
 	expect_like "the line" "$line" \
@@ -294,9 +297,9 @@ t_round_trip() # REGION PRINTED_REGION FEATURES PRINTED_FEATURES
 	# shellcheck disable=SC2086 # words
 	expect_eq "features" "$(sorted "${words[@]:9}")" "$(sorted $4)"
 
-	run dm clear "$ZM_ID-trip"
-	run dm load "$ZM_ID-trip" --table "$line" || return
-	again=$(table_of trip --inactive)
+	dm_run clear trip
+	dm_run load trip "$line" || return
+	again=$(table_of trip inactive)
 	expect_eq "the line once more" "$again" "$line"
 }
 
@@ -334,19 +337,19 @@ zm_test "a feature count of 0 is accepted" t_no_features_counted
 
 t_region_grows()
 {
-	new_dm trip '' || return
-	run dm load "$ZM_ID-trip" --table \
+	new_dm trip || return
+	dm_run load trip \
 		"0 $((BIG / 2)) zmirror ${PLACES[BIG]} 0 ${PLACES[BIG]} $((BIG / 2)) 0" ||
 		return
-	expect_like "the line" "$(table_of trip --inactive)" ' 128$'
-	run_fails dm load "$ZM_ID-trip" --table \
+	expect_like "the line" "$(table_of trip inactive)" ' 128$'
+	run_fails dm load trip \
 		"0 $((BIG / 2)) zmirror ${PLACES[BIG]} 0 ${PLACES[BIG]} $((BIG / 2)) 64"
-	dm clear "$ZM_ID-trip"
+	dm_run clear trip
 	new_loop huge 128T || return
 	# shellcheck disable=SC2154 # set by new_loop
-	run dm load "$ZM_ID-trip" --table \
+	dm_run load trip \
 		"0 $((BIG * 2)) zmirror $huge 0 $huge $((BIG * 2)) 0" || return
-	expect_like "the line" "$(table_of trip --inactive)" ' 512$'
+	expect_like "the line" "$(table_of trip inactive)" ' 512$'
 }
 zm_test "the default region size grows until there are at most 2^28 regions" \
 	t_region_grows
@@ -409,7 +412,7 @@ t_status()
 
 	message live resume
 	wait_state live in_sync || return
-	line=$(dm status "$ZM_ID-live")
+	line=$(dm status live)
 	expect_like "status" "$line" "^0 $LENGTH zmirror $regions/$regions 128 \
 (resync|in_sync|paused|stopped) [A-Z][A-Z] [0-9]+ dirty:[0-9]+ zero:[0-9]+ \
 read:[0-9]+ copied:[0-9]+ zeroed:[0-9]+ skipped:[0-9]+ fg_skipped:[0-9]+ \

@@ -34,6 +34,8 @@ BLKZEROOUT = 0x127F
 BLKSSZGET = 0x1268
 FALLOC_PUNCH = 0x03     # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 LARGEST = 1 << 20
+PATTERN = 1 << 16
+LIMIT = 1 << 8 * PATTERN
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int,
@@ -47,17 +49,20 @@ def open_to_write(path):
 
 
 def fill(path, piece, every=1, first=0, seed=1):
+    """Each 8 bytes are those of a random pattern, xor their 64 KiB's number."""
     fd = open_to_write(path)
     size = os.lseek(fd, 0, os.SEEK_END)
-    buf = mmap.mmap(-1, piece)
-    buf[:] = (random.Random(seed).randbytes(min(piece, 1 << 16)) *
-              (piece // (1 << 16) + 1))[:piece]
+    pattern = int.from_bytes(random.Random(seed).randbytes(PATTERN), "little")
+    ones = int.from_bytes(b"\1\0\0\0\0\0\0\0" * (PATTERN // 8), "little")
+    buf = mmap.mmap(-1, PATTERN)
     for start in range(first * piece, size, every * piece):
-        length = min(piece, size - start)
-        for at in range(0, length, SECTOR):
-            struct.pack_into("<QQ", buf, at, seed, (start + at) // SECTOR + 1)
-        with memoryview(buf) as view:
-            assert os.pwrite(fd, view[:length], start) == length
+        end = min(start + piece, size)
+        for at in range(start, end, PATTERN):
+            mixed = pattern ^ ones * (at // SECTOR + 1)
+            buf[:] = (mixed % LIMIT).to_bytes(PATTERN, "little")
+            length = min(PATTERN, end - at)
+            with memoryview(buf) as view:
+                assert os.pwrite(fd, view[:length], at) == length
     os.close(fd)
 
 

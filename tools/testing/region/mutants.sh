@@ -1,0 +1,171 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Breaks the region module on purpose, one line at a time, and has the model find
+# each of them. Prints TAP; a mutant that survives fails.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=${O:-$here/build}
+module=$here/../../../drivers/md/dm-zmirror-region.c
+cc=${CC:-gcc}
+nr=0
+failed=0
+mkdir -p "$build"
+
+# mutant NAME SED-EXPRESSION
+mutant()
+{
+	local name=$1 dir=$build/mutant said
+
+	nr=$((nr + 1))
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	sed -E -e "$2" "$module" >"$dir/region.c"
+	sed "s,^#include \".*dm-zmirror-region.c\",#include \"$dir/region.c\"," \
+		"$here/region-model.c" >"$dir/model.c"
+	if cmp -s "$module" "$dir/region.c"; then
+		echo "not ok $nr $name: nothing in the module matches"
+		failed=$((failed + 1))
+		return
+	fi
+	if ! "$cc" -O2 -g -w -fsanitize=address,undefined \
+	     -fno-sanitize-recover=all -I"$here/shim" \
+	     -I"$(dirname "$module")" -o "$dir/model" "$dir/model.c"; then
+		echo "not ok $nr $name: does not compile"
+		failed=$((failed + 1))
+		return
+	fi
+	if said=$(timeout 60 "$dir/model" -n "${STEPS:-3000000}" -s 1 2>&1); then
+		echo "not ok $nr $name: survives"
+		failed=$((failed + 1))
+	else
+		echo "ok $nr $name # $(grep -m 1 -E 'broken|assert|ERROR|error' \
+			<<<"$said" | sed 's/^# //' | cut -c 1-90)"
+	fi
+}
+
+mutant "overlapping writes do not wait" \
+	's/return a->start < b->end && b->start < a->end;/return false;/'
+mutant "writes that touch at their ends wait" \
+	's/return a->start < b->end && b->start/return a->start <= b->end \&\& b->start/'
+mutant "a held copy holds nobody" \
+	's/return \(a->hold \|\| b->hold\) && .*/return false;/'
+mutant "a first copy holds writes" \
+	's/return \(a->hold \|\| b->hold\) && /return /'
+mutant "operations of other chunks are in the way" \
+	'/^static bool zm_conflict/,/^}/s/return false;/return true;/'
+mutant "who waits is not counted" \
+	'/in_flight, list\)$/{n;s/blockers \+= zm_conflict\(other, op\)/blockers += 0/}'
+mutant "later ones overtake those who wait" \
+	'/waiting, list\)$/{n;s/blockers \+= zm_conflict\(other, op\)/blockers += 0/}'
+mutant "a dropped request lets nobody go" \
+	's/if \(!begun->legs\)/if (0)/'
+mutant "the other does not learn of a race" \
+	's/other->raced \|= both;//'
+mutant "one does not learn of a race" \
+	's/op->raced \|= both;//'
+mutant "a write under copy goes to both legs" \
+	's/if \(op->source_only \|\| copied\)/if (op->source_only)/'
+mutant "a source-only request goes to both legs" \
+	's/if \(op->source_only \|\| copied\)/if (copied)/'
+mutant "a failed destination is still written" \
+	's/if \(!dest_well \|\| /if (/'
+mutant "a write leaves the zero bits" \
+	's/if \(op->kind == ZM_OP_WRITE\)$/if (0)/'
+mutant "a source-only write leaves its regions clean" \
+	's/op->dirtied \|= zm_set_dirty\(zr, op->chunk, op->touch\);//'
+mutant "a discard leaves its regions clean" \
+	's/op->dirtied = zm_set_dirty\(zr, op->chunk, op->touch\);//'
+mutant "a discard leaves the zero bits" \
+	'/op->dirtied = zm_set_dirty/{n;d}'
+mutant "zeroes are dropped on dirty regions" \
+	's/if \(op->droppable && .*/if (op->droppable)/'
+mutant "zeroes are dropped that must not be" \
+	's/if \(op->droppable && /if (/'
+mutant "zeroes are skipped where some region is zero" \
+	's/\(op->touch & ~zr->zero\[op->chunk\]\)/!(op->touch \& zr->zero[op->chunk])/'
+mutant "data is skipped as zeroes are" \
+	's/if \(op->kind != ZM_OP_ZEROES \|\| \(/if ((/'
+mutant "what is partly covered counts as whole at its start" \
+	's/if \(op->start & \(region - 1\)\)/if (0)/'
+mutant "what is partly covered counts as whole at its end" \
+	's/if \(\(op->end & \(region - 1\)\) && .*/if (0)/'
+mutant "an end cleans what raced" \
+	's/u64 good = op->whole & ~op->raced;/u64 good = op->whole;/'
+mutant "an end cleans what is partly covered" \
+	's/u64 good = op->whole & ~op->raced;/u64 good = op->touch \& ~op->raced;/'
+mutant "a source-only write cleans" \
+	's/if \(!\(op->legs & ZM_DEST\)\)/if (0)/'
+mutant "zeroes for the source alone clean any region" \
+	's/good &= zr->zero\[chunk\];/;/'
+mutant "a failure leaves regions clean" \
+	's/if \(failed \|\| stale\)/if (0)/'
+mutant "a failure leaves the zero bits" \
+	's/if \(\(failed & ZM_DEST\) \|\| stale\)/if (0)/'
+mutant "a stale end is believed" \
+	's/stale = op->generation != .*/stale = false;/'
+mutant "a stale copy is believed" \
+	's/if \(op->generation == \(u32\)atomic_read\(&zr->failures\)\) \{/if (1) {/'
+mutant "a copy of raced regions is believed" \
+	's/u64 good = copied & op->touch & ~op->raced;/u64 good = copied \& op->touch;/'
+mutant "raced regions are not told" \
+	's/\*raced = .*/*raced = 0;/'
+mutant "data is copied to zero regions" \
+	's/zm_clear_zero\(zr, op->chunk, regions & op->touch\);//'
+mutant "a copy looks at the zero bits too early" \
+	's/op->known_zero = zr->zero\[op->chunk\] & op->touch;/op->known_zero |= zr->zero[op->chunk] \& op->touch;/; s/^	op->whole = touch;$/&\n	op->known_zero = zr->zero[chunk] \& touch;/'
+mutant "two copies of one region" \
+	's/free = zr->dirty\[chunk\] & ~zm_copies\(bucket, chunk\);/free = zr->dirty[chunk];/'
+mutant "clean regions are copied" \
+	's/u64 gaps = ~\(mask >> first\);/u64 gaps = 0;/'
+mutant "copies begin on a failed destination" \
+	's/return !zm_dest_failed\(zr\);/return true;/'
+mutant "a copy that waited forgets when it came" \
+	's/^		op->legs = ZM_SOURCE \| ZM_DEST;/&\n		op->generation = atomic_read(\&zr->failures);/'
+mutant "a request does not record what it wrote" \
+	's/^		zr->written\[chunk\] = .*//'
+mutant "a copy does not record what it wrote" \
+	's/^		zr->written\[op->chunk\] = .*/		;/'
+mutant "a flush covers what is written while it runs" \
+	's/flush->epoch = atomic_inc_return\(&zr->epoch\) - 1;/flush->epoch = atomic_inc_return(\&zr->epoch);/'
+mutant "flushes do not count" \
+	's/flush->epoch = atomic_inc_return\(&zr->epoch\) - 1;/flush->epoch = atomic_read(\&zr->epoch);/'
+mutant "an older flush takes a newer one back" \
+	's/if \(\(s32\)\(flush->epoch - \(u32\)old\) <= 0\)/if (0)/'
+mutant "nothing is taken for lost" \
+	's/if \(\(s32\)\(READ_ONCE\(zr->written\[chunk\]\) - flushed\) > 0\)/if (0)/'
+mutant "a lost chunk stays clean" \
+	's/^	dirtied = zm_set_dirty\(zr, chunk, mask\);/	dirtied = false;/'
+mutant "a lost chunk keeps its zero bits" \
+	'/^	dirtied = zm_set_dirty\(zr, chunk, mask\);/{n;d}'
+mutant "a late failure counts again" \
+	's/if \(generation != \(u32\)atomic_read\(&zr->failures\) \|\|/if (/; s/^	    atomic_cmpxchg/	    atomic_cmpxchg/'
+mutant "a failure does not count" \
+	's/atomic_inc\(&zr->failures\);//'
+mutant "the last chunk is longer than the mirror" \
+	's/return left >= ZM_CHUNK_REGIONS \? ~0ULL : .*/return ~0ULL;/'
+mutant "the index forgets dirty chunks" \
+	's/set_bit\(chunk, zr->dirty_chunks\);/;/'
+mutant "the index keeps clean chunks" \
+	's/clear_bit\(chunk, zr->dirty_chunks\);/;/'
+mutant "dirty regions are counted twice" \
+	's/u64 new = mask & ~zr->dirty\[chunk\];/u64 new = mask;/'
+mutant "zero regions are counted twice" \
+	's/u64 new = mask & ~zr->zero\[chunk\];/u64 new = mask;/'
+mutant "in sync is not told" \
+	's/return atomic_sub_and_test\(.*/atomic_sub(hweight64(old), \&zr->nr_dirty); return false;/'
+mutant "new dirty regions are not told" \
+	's/ZM_ENDED_DIRTY : 0/0 : 0/'
+mutant "the promise of zeroes is forgotten in the counts" \
+	's/atomic_set\(&zr->nr_zero, zero \? /atomic_set(\&zr->nr_zero, 0 ? /'
+mutant "the last region is not whole at the end of the mirror" \
+	's/ && op->end != zr->len\)/)/'
+mutant "a failed allocation is not noticed" \
+	's/if \(!zr->dirty \|\| !zr->zero \|\| /if (!zr->dirty || /'
+mutant "owners are told under the lock" \
+	'/begun = zm_leave/{n;d}'
+
+echo "1..$nr"
+echo "# $((nr - failed)) of $nr mutants were found"
+[ "$failed" = 0 ]

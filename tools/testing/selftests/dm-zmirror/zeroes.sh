@@ -1,0 +1,321 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Zeroes from the foreground: WRITE_ZEROES that may unmap (fallocate -p) and that
+# must not (blkdiscard -z, fallocate -z), and payloads of zeroes. They cost the
+# destination nothing where it has them already.
+
+# shellcheck source=dm-zmirror-lib.sh
+. "$(dirname "$0")/dm-zmirror-lib.sh"
+
+SECTORS=32768	# of the small legs
+
+# The source must zero without unmapping, which a file on tmpfs cannot do.
+new_source() # MIBYTES
+{
+	local disk disk_file
+
+	need_program mkfs.ext4 && need_module ext4 || return
+	new_loop disk $(($1 + $1 / 8 + 16))M &&
+		run mkfs.ext4 -q -F -O ^has_journal -b 4096 "$disk" || return
+	mkdir "$ZM_DIR/fs"
+	undo rmdir "$ZM_DIR/fs"
+	run mount "$disk" "$ZM_DIR/fs" || return
+	undo umount "$ZM_DIR/fs"
+	truncate -s "$1M" "$ZM_DIR/fs/src"
+	attach_loop src "$ZM_DIR/fs/src"
+}
+
+# A mirror in sync, both legs of which read as zeroes and are known to.
+new_zero_mirror() # MIBYTES
+{
+	new_source "$1" && new_loop dst "$1M" || return
+	new_mirror m "$src" 0 "$dst" 0 128 nosync dest_zeroed || return
+	wait_sync m || return
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" $(($1 * 16))
+	mark
+}
+
+# Since the mark, the destination has written this many sectors, and has
+# discarded nothing.
+mark()
+{
+	counters "$src"
+	SRC_WRITTEN=${ZM_IO[written]} SRC_WRITES=${ZM_IO[writes]}
+	counters "$dst"
+	DST_WRITTEN=${ZM_IO[written]} DST_WRITES=${ZM_IO[writes]}
+	DST_DISCARDS=${ZM_IO[discards]}
+}
+
+dest_wrote() # SECTORS WHAT
+{
+	counters "$dst"
+	expect_eq "after $2 sectors written to the destination" \
+		$((ZM_IO[written] - DST_WRITTEN)) "$1"
+	[ "$1" -ne 0 ] ||
+		expect_eq "after $2 writes to the destination" \
+			$((ZM_IO[writes] - DST_WRITES)) 0
+	expect_eq "after $2 discards of the destination" \
+		"${ZM_IO[discards]}" "$DST_DISCARDS"
+}
+
+source_wrote() # SECTORS WHAT
+{
+	counters "$src"
+	expect_eq "after $2 sectors written to the source" \
+		$((ZM_IO[written] - SRC_WRITTEN)) "$1"
+}
+
+settled() # SECTORS
+{
+	wait_sync m || return
+	expect_equal "$src" 0 "$dst" 0 "$1"
+}
+
+t_large()
+{
+	local src src_file dst dst_file length=$((1 << 30))
+
+	new_zero_mirror 1024 || return
+
+	run fallocate -p -o 0 -l $length "$ZM_DEV/m"
+	dest_wrote 0 "fallocate -p"
+	source_wrote 0 "fallocate -p"
+
+	run blkdiscard -z "$ZM_DEV/m"
+	dest_wrote 0 "blkdiscard -z"
+	source_wrote $((length / 512)) "blkdiscard -z"
+	status_of m
+	expect_eq "sectors skipped" "${ZM_ST[fg_skipped]}" $((length / 512 * 2))
+
+	zm_io fill "$dst_file" 4096 1000000000
+	run dd if="$dst_file" of="$ZM_DEV/m" bs=4k count=1 seek=100000 \
+		oflag=direct conv=notrunc status=none
+	wait_sync m
+	run fallocate -p -o 0 -l 4096 "$dst_file"
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 16383
+	mark
+	run blkdiscard -z "$ZM_DEV/m"
+	dest_wrote 128 "4 KiB of data and blkdiscard -z"
+	wait_sync m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 16384
+	expect_eq "bytes allocated" "$(allocated "$dst_file")" 0
+
+	run dd if=/dev/urandom of="$ZM_DEV/m" bs=4k count=1 seek=100000 \
+		oflag=direct conv=notrunc status=none
+	mark
+	run fallocate -p -o 0 -l $length "$ZM_DEV/m"
+	dest_wrote 128 "4 KiB of data and fallocate -p"
+	wait_sync m
+	expect_zeroes "$src" $((99999 * 8)) 24
+	expect_zeroes "$dst" $((99999 * 8)) 24
+}
+zm_test "zeroes over 1 GiB cost a zero destination nothing, or one region" \
+	t_large
+
+t_payload()
+{
+	local src src_file dst dst_file
+
+	new_zero_mirror 16 || return
+	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=64
+	dest_wrote 0 "zeroes of 64 KiB"
+	source_wrote 8192 "zeroes of 64 KiB"
+	dd_write "$ZM_DEV/m" if=/dev/zero bs=1M count=4 seek=3
+	dest_wrote 0 "zeroes of 1 MiB"
+	ZM_OFLAG=dsync dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=1 seek=9
+	dest_wrote 0 "zeroes with FUA"
+	settled $SECTORS
+}
+zm_test "payloads of zeroes go to the source only" t_payload
+
+t_partial()
+{
+	local src src_file dst dst_file place
+
+	new_zero_mirror 16 || return
+	# Offset and length in sectors.
+	for place in "0 1" "127 1" "128 1" "127 2" "1 126" "5 123" "5 124" \
+		     "64 128" "100 300" "8191 1" "8191 2" "32767 1" \
+		     "32640 128" "32639 129"; do
+		# shellcheck disable=SC2086 # words
+		set -- $place
+		dd_write "$ZM_DEV/m" if=/dev/zero bs=$(($2 * 512)) count=1 \
+			oflag=seek_bytes seek=$(($1 * 512))
+		dest_wrote 0 "zeroes at sectors $place"
+		run fallocate -p -o $(($1 * 512)) -l $(($2 * 512)) "$ZM_DEV/m"
+		dest_wrote 0 "fallocate -p at sectors $place"
+		run fallocate -z -o $(($1 * 512)) -l $(($2 * 512)) "$ZM_DEV/m"
+		dest_wrote 0 "fallocate -z at sectors $place"
+	done
+	status_of m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
+	settled $SECTORS
+}
+zm_test "zeroes of any alignment in zero regions do no I/O on the destination" \
+	t_partial
+
+t_sequence()
+{
+	local src src_file dst dst_file
+
+	new_zero_mirror 16 || return
+	new_loop other 1M || return
+	zm_io fill "$other_file" 65536
+	for _ in 1 2; do
+		dd_write "$ZM_DEV/m" if="$other_file" bs=64k count=2 seek=7
+		status_of m
+		expect_eq "zero regions after data" "${ZM_ST[zero]}" 254
+		expect_equal "$other" 0 "$dst" $((7 * 128)) 256
+		expect_eq "bytes allocated" "$(allocated "$dst_file")" 131072
+
+		dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=1 seek=7
+		run fallocate -p -o $((8 * 65536)) -l 65536 "$ZM_DEV/m"
+		wait_sync m
+		expect_eq "zero regions after zeroes" "${ZM_ST[zero]}" 256
+		expect_eq "bytes allocated" "$(allocated "$dst_file")" 0
+		expect_zeroes "$dst" $((7 * 128)) 256
+	done
+	settled $SECTORS
+}
+zm_test "data, zeroes, data and zeroes again" t_sequence
+
+t_partly_over_data()
+{
+	local src src_file dst dst_file
+
+	new_zero_mirror 16 || return
+	new_loop other 1M || return
+	zm_io fill "$other_file" 65536
+	dd_write "$ZM_DEV/m" if="$other_file" bs=64k count=4 seek=7
+	dd_write "$ZM_DEV/m" if=/dev/zero bs=4k count=1 seek=113
+	run fallocate -p -o $((8 * 65536 + 512)) -l 65024 "$ZM_DEV/m"
+	run fallocate -z -o $((9 * 65536)) -l 65024 "$ZM_DEV/m"
+	run fallocate -p -o $((10 * 65536 - 512)) -l 66048 "$ZM_DEV/m"
+	wait_sync m
+	# Region 9 has been zeroed by two requests, each of which left some of it.
+	expect_ge "regions known to be zero" "${ZM_ST[zero]}" 253
+	expect_le "regions known to be zero" "${ZM_ST[zero]}" 254
+	expect_equal "$other" 0 "$dst" $((7 * 128)) 8
+	expect_zeroes "$dst" $((7 * 128 + 8)) 8
+	expect_equal "$other" 16 "$dst" $((7 * 128 + 16)) 113
+	expect_zeroes "$dst" $((8 * 128 + 1)) 383
+	settled $SECTORS
+}
+zm_test "zeroes over a part of a region with data reach the destination" \
+	t_partly_over_data
+
+t_nounmap()
+{
+	local src src_file dst dst_file
+
+	new_zero_mirror 16 || return
+	expect_eq "bytes allocated on the source" "$(allocated "$src_file")" 0
+	run fallocate -p -o 65536 -l 1048576 "$ZM_DEV/m"
+	source_wrote 0 "fallocate -p"
+	dest_wrote 0 "fallocate -p"
+	run fallocate -z -o 65536 -l 1048576 "$ZM_DEV/m"
+	source_wrote 2048 "fallocate -z"
+	dest_wrote 0 "fallocate -z"
+	expect_ge "bytes allocated on the source" \
+		"$(allocated "$src_file")" 1048576
+	expect_eq "bytes allocated on the destination" \
+		"$(allocated "$dst_file")" 0
+	settled $SECTORS
+}
+zm_test "zeroes that must not unmap go to the source, others nowhere" t_nounmap
+
+t_no_detection()
+{
+	local src src_file dst dst_file
+
+	new_zero_mirror 16 || return
+	message m set zero_detect off
+	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=16
+	dest_wrote 2048 "zeroes as data"
+	status_of m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 240
+	message m set zero_detect on
+	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=16
+	status_of m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
+	settled $SECTORS
+}
+zm_test "zero_detect off and on again by message" t_no_detection
+
+limit() # DEVICE
+{
+	cat "/sys/class/block/$(disk_of "$1")/queue/write_zeroes_max_bytes"
+}
+
+t_dest_cannot()
+{
+	local src src_file dst
+
+	new_loop src 16M && new_null dst 16 || return
+	zm_io fill "$src_file" 65536
+	new_mirror m "$src" 0 "$dst" 0 128 || return
+	wait_sync m || return
+	expect_eq "limit of the destination" "$(limit "$dst")" 0
+	expect_ne "limit of the mirror" "$(limit "$ZM_DEV/m")" 0
+
+	message m pause
+	run fallocate -p -o 65536 -l $((5 * 65536 + 512)) "$ZM_DEV/m"
+	status_of m
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" 6
+	expect_eq "state" "${ZM_ST[state]}" paused
+	message m resume
+	wait_sync m || return
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 5
+	expect_zeroes "$dst" 128 641
+	settled $SECTORS
+
+	mark
+	run fallocate -p -o 65536 -l $((5 * 65536)) "$ZM_DEV/m"
+	dest_wrote 0 "fallocate -p over zero regions"
+	expect_ne "limit of the mirror" "$(limit "$ZM_DEV/m")" 0
+}
+zm_test "a destination without WRITE_ZEROES is zeroed by resync" t_dest_cannot
+
+t_source_cannot()
+{
+	local src dst dst_file
+
+	new_null src 16 && new_loop dst 16M || return
+	zm_io fill "$src" 65536
+	new_mirror m "$src" 0 "$dst" 0 128 || return
+	wait_sync m || return
+	expect_eq "limit of the mirror" "$(limit "$ZM_DEV/m")" 0
+	run blkdiscard -z -o 65536 -l 655360 "$ZM_DEV/m"
+	wait_sync m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 10
+	expect_eq "bytes allocated" "$(allocated "$dst_file")" $((246 * 65536))
+	mark
+	run blkdiscard -z -o 65536 -l 655360 "$ZM_DEV/m"
+	dest_wrote 0 "blkdiscard -z"
+	settled $SECTORS
+}
+zm_test "a source without WRITE_ZEROES offers none, and zeroes are found" \
+	t_source_cannot
+
+# Asked to zero without unmapping, a file on tmpfs fails, and says that it can
+# write no zeroes at all from then on.
+t_source_learns()
+{
+	local src src_file dst dst_file
+
+	new_loop src 16M && new_loop dst 16M || return
+	new_mirror m "$src" 0 "$dst" 0 128 dest_zeroed nosync || return
+	wait_sync m || return
+	run blkdiscard -z "$ZM_DEV/m"
+	wait_sync m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
+	zm_io fill "$ZM_DEV/m" 65536 4
+	run blkdiscard -z "$ZM_DEV/m"
+	wait_sync m
+	expect_eq "bytes allocated" "$(allocated "$dst_file")" 0
+	settled $SECTORS
+}
+zm_test "a source that finds out that it cannot write zeroes" t_source_learns
+
+zm_run
