@@ -9,12 +9,17 @@ zm-io.py fill FILE BYTES [EVERY [FIRST [SEED]]]
 zm-io.py poke FILE OFFSET...
     Write one non-zero byte at each offset of a file.
 
+zm-io.py ops DEVICE KIND:START:LENGTH...
+    One request after another, in bytes.
+
 zm-io.py storm SECONDS SEED START LENGTH KIND[,KIND...] DEVICE...
     One thread for each device writes, zeroes and discards at random within
     LENGTH bytes from START on, each regardless of the others. The devices are
-    different names of one. Kinds: write, dsync, zeroes (a payload of zeroes),
-    zeroout (BLKZEROOUT), punch, discard, flush. What the device says it cannot
-    do is no error. Prints how many of each kind were done.
+    different names of one. What the device says it cannot do is no error.
+    Prints how many of each kind were done.
+
+Kinds: write, dsync (a write with FUA), zeroes (a payload of zeroes), zeroout
+(BLKZEROOUT), punch, discard, flush.
 """
 import ctypes
 import errno
@@ -73,34 +78,18 @@ def poke(path, offsets):
     os.close(fd)
 
 
-class Storm(threading.Thread):
-    """One source of requests; ends when the time is up."""
+class Device:
+    """A device and what can be done with it."""
 
-    def __init__(self, path, seed, start, length, kinds, until):
-        super().__init__()
+    def __init__(self, path, seed):
         self.fd = open_to_write(path)
-        self.random = random.Random(seed)
-        self.start_at, self.length = start, length
-        self.kinds, self.until = kinds, until
-        self.done = dict.fromkeys(kinds, 0)
-        self.error = None
         size = bytearray(4)
         fcntl.ioctl(self.fd, BLKSSZGET, size)
         self.block = struct.unpack("I", size)[0]
         self.zeroes = mmap.mmap(-1, LARGEST)
         self.data = mmap.mmap(-1, LARGEST)
-        self.data[:] = self.random.randbytes(1 << 16) * (LARGEST >> 16)
-
-    def place(self):
-        """Mostly within a few regions that everyone wants."""
-        blocks = self.length // self.block
-        if self.random.random() < 0.7:
-            blocks = min(blocks, (1 << 20) // self.block)
-        most = self.random.choice((1, 8, 8, 64, 256, 2048))
-        start = self.random.randrange(blocks)
-        count = min(self.random.randint(1, most), blocks - start,
-                    LARGEST // self.block)
-        return self.start_at + start * self.block, count * self.block
+        self.data[:] = (random.Random(seed).randbytes(PATTERN) *
+                        (LARGEST // PATTERN))
 
     def ioctl(self, request, start, length):
         fcntl.ioctl(self.fd, request, struct.pack("QQ", start, length))
@@ -115,8 +104,7 @@ class Storm(threading.Thread):
         if n != length:
             raise OSError(errno.EIO, "short write")
 
-    def one(self, kind):
-        start, length = self.place()
+    def one(self, kind, start, length):
         if kind == "write":
             self.write(self.data, start, length)
         elif kind == "dsync":
@@ -132,16 +120,46 @@ class Storm(threading.Thread):
         else:
             os.fsync(self.fd)
 
+
+class Storm(threading.Thread):
+    """One source of requests; ends when the time is up."""
+
+    def __init__(self, path, seed, start, length, kinds, until):
+        super().__init__()
+        self.device = Device(path, seed)
+        self.random = random.Random(seed)
+        self.start_at, self.length = start, length
+        self.kinds, self.until = kinds, until
+        self.done = dict.fromkeys(kinds, 0)
+        self.error = None
+
+    def place(self):
+        """Mostly within a few regions that everyone wants."""
+        block = self.device.block
+        blocks = self.length // block
+        if self.random.random() < 0.7:
+            blocks = min(blocks, (1 << 20) // block)
+        most = self.random.choice((1, 8, 8, 64, 256, 2048))
+        start = self.random.randrange(blocks)
+        count = min(self.random.randint(1, most), blocks - start,
+                    LARGEST // block)
+        return self.start_at + start * block, count * block
+
     def run(self):
         while time.monotonic() < self.until and self.error is None:
             kind = self.random.choice(self.kinds)
             try:
-                self.one(kind)
+                self.device.one(kind, *self.place())
                 self.done[kind] += 1
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     self.error = "%s: %s" % (kind, error)
-        os.close(self.fd)
+
+
+def do_all(path, todo):
+    device = Device(path, 1)
+    for kind, start, length in (word.split(":") for word in todo):
+        device.one(kind, int(start), int(length))
 
 
 def storm(seconds, seed, start, length, kinds, paths):
@@ -165,6 +183,8 @@ def main(verb, *args):
         return fill(args[0], *map(int, args[1:]))
     if verb == "poke":
         return poke(args[0], map(int, args[1:]))
+    if verb == "ops":
+        return do_all(args[0], args[1:])
     if verb == "storm":
         return storm(float(args[0]), *map(int, args[1:4]),
                      args[4].split(","), args[5:])

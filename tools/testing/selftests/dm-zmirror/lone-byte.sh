@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# One byte that is not zero is never taken for zero, wherever it is: first and
+# last byte of a region, each of its blocks, the last and partial region; by
+# resync and by foreground writes, whatever the size of a write.
+
+# shellcheck source=dm-zmirror-lib.sh
+. "$(dirname "$0")/dm-zmirror-lib.sh"
+
+# The place of the byte: in region number N it is in block number N, somewhere.
+# The source ends in the middle of a region. Stores places, sectors.
+new_places() # REGION BLOCK, in bytes
+{
+	local regions=$(($1 / $2)) n
+
+	sectors=$(((regions + 4) * $1 / 512 + $1 / 1024))
+	places=()
+	for ((n = 0; n < regions; n++)); do
+		places+=($((n * $1 + n * $2 + RANDOM % $2)))
+	done
+	# First byte and last byte of a region; of the last region.
+	places+=($((n * $1)) $(((n + 2) * $1 - 1)))
+	places+=($(((n + 4) * $1)) $((sectors * 512 - 1)))
+}
+
+expect_places() # ZERO_REGIONS
+{
+	wait_sync m || return
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" "$1"
+	expect_equal "$src" 0 "$dst" 0 "$sectors"
+	expect_equal "$want" 0 "$dst" 0 "$sectors"
+}
+
+# Stores the legs, and the device want, which is as they should be.
+new_legs()
+{
+	new_loop src $((sectors * 512)) && new_loop dst $((sectors * 512)) &&
+		new_loop want $((sectors * 512)) || return
+	zm_io poke "$want_file" "${places[@]}"
+}
+
+t_resync() # REGION BLOCK [FEATURE...]
+{
+	local src src_file dst dst_file want want_file places sectors
+
+	new_places "$1" "$2" && new_legs || return
+	zm_io poke "$src_file" "${places[@]}"
+	new_mirror m "$src" 0 "$dst" 0 $(($1 / 512)) "${@:3}" || return
+	expect_places 2
+}
+
+# Writes all of it, in pieces of BYTES; with several, resync is under way.
+t_write() # REGION BLOCK BYTES [FEATURE...]
+{
+	local src src_file dst dst_file want want_file places sectors
+
+	new_places "$1" "$2" && new_legs || return
+	new_mirror m "$src" 0 "$dst" 0 $(($1 / 512)) "${@:4}" || return
+	dd_write "$ZM_DEV/m" if="$want_file" bs="$3"
+	wait_sync m || return
+	expect_ge "regions known to be zero" "${ZM_ST[zero]}" 2
+	expect_places "${ZM_ST[zero]}"
+}
+
+for region in 8 128; do
+	bytes=$((region * 512))
+	for block in 512 4096; do
+		[ $block -lt $bytes ] || continue
+		zm_test "resync, regions of $region sectors, each $block bytes" \
+			t_resync $bytes $block
+	done
+	zm_test "resync with dest_zeroed, regions of $region sectors" \
+		t_resync $bytes 512 dest_zeroed
+	for piece in 512 4096 65536 1048576; do
+		zm_test "writes of $piece bytes, regions of $region sectors" \
+			t_write $bytes 512 $piece dest_zeroed nosync
+	done
+	zm_test "writes during resync, regions of $region sectors" \
+		t_write $bytes 512 16384 dest_zeroed
+done
+
+zm_test "resync, regions of 2048 sectors, each 65536 bytes" \
+	t_resync 1048576 65536
+
+zm_run
