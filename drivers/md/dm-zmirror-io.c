@@ -302,9 +302,8 @@ static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 
 static void zm_set_write(struct zm_io *io, struct bio *bio)
 {
-	io->payload = bio->bi_iter;
 	io->zero_payload = READ_ONCE(io->zm->zero_detect) &&
-			   zm_payload_is_zero(bio, io->payload);
+			   zm_payload_is_zero(bio, bio->bi_iter);
 	io->op.kind = io->zero_payload ? ZM_OP_ZEROES : ZM_OP_WRITE;
 }
 
@@ -328,23 +327,29 @@ static void zm_set_discard(struct zm_io *io)
 		io->op.source_only = true;
 }
 
+/* Leaves what lies behind @end for another bio. */
+static void zm_cut(struct zm_io *io, struct bio *bio, sector_t end)
+{
+	if (end - io->op.start < bio_sectors(bio))
+		dm_accept_partial_bio(bio, end - io->op.start);
+	io->op.end = io->op.start + bio_sectors(bio);
+}
+
+/*
+ * No operation crosses a chunk, and zeroes end where regions that have them
+ * already meet others, so that only the others are zeroed.
+ */
 static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 {
-	sector_t start = dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
-	sector_t left = zm_chunk_end(zm->regions, start) - start;
-
-	if (bio_sectors(bio) > left)
-		dm_accept_partial_bio(bio, left);
-
 	io->kind = ZM_IO_OP;
 	io->source_ended = false;
 	io->dest_status = BLK_STS_OK;
 	io->zero_payload = false;
 	atomic_set(&io->legs, 1);
-	io->op.start = start;
-	io->op.end = start + bio_sectors(bio);
+	io->op.start = dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
 	io->op.droppable = false;
 	io->op.source_only = READ_ONCE(zm->async);
+	zm_cut(io, bio, zm_chunk_end(zm->regions, io->op.start));
 
 	if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
 		zm_set_zeroes(io, bio);
@@ -352,6 +357,10 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 		zm_set_discard(io);
 	else
 		zm_set_write(io, bio);
+	if (io->op.kind == ZM_OP_ZEROES)
+		zm_cut(io, bio, zm_zeroes_end(zm->regions, io->op.start,
+					      io->op.end));
+	io->payload = bio->bi_iter;
 
 	/* From here on, one that waits may be gone. */
 	if (!zm_op_begin(zm->regions, &io->op))

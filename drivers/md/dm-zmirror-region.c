@@ -690,6 +690,19 @@ sector_t zm_chunk_end(const struct zm_regions *zr, sector_t sector)
 	return min(end, zr->len);
 }
 
+sector_t zm_zeroes_end(const struct zm_regions *zr, sector_t start,
+		       sector_t end)
+{
+	sector_t region = start >> zr->region_shift;
+	unsigned int bit = region % ZM_CHUNK_REGIONS;
+	u64 zero = READ_ONCE(zr->zero[region >> ZM_CHUNK_SHIFT]) >> bit;
+	u64 others = zero & 1 ? ~zero : zero;
+
+	if (!others)
+		return end;
+	return min(end, (region + __ffs64(others)) << zr->region_shift);
+}
+
 void zm_region_range(const struct zm_regions *zr, u32 chunk, unsigned int bit,
 		     sector_t *start, sector_t *end)
 {

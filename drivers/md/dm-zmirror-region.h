@@ -178,6 +178,23 @@ u32 zm_regions_zero(const struct zm_regions *zr);
 sector_t zm_chunk_end(const struct zm_regions *zr, sector_t sector);
 
 /**
+ * zm_zeroes_end - how far zeroes reach that are of one kind
+ * @zr: the state
+ * @start: first sector that is to be zeroed
+ * @end: the sector after the last one, in the same chunk
+ *
+ * Zeroes that are cut here leave no region out that is not known to be zero,
+ * and zero none that is.
+ *
+ * Context: any. No lock is taken, so the answer is a hint: what becomes of the
+ * zeroes is decided by zm_op_begin().
+ * Return: @end, or the sector before it where regions that are known to be zero
+ * meet others.
+ */
+sector_t zm_zeroes_end(const struct zm_regions *zr, sector_t start,
+		       sector_t end);
+
+/**
  * zm_region_range - the sectors of a region
  * @zr: the state
  * @chunk: a chunk

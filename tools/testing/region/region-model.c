@@ -552,6 +552,25 @@ static void random_range(struct zm_op *op)
 	op->end = min(start + n, chunk_end);
 }
 
+/* Where zeroes are cut, worked out the long way; callers may cut or not. */
+static void cut_zeroes(struct zm_op *op)
+{
+	u32 region = op->start / w.region, cut = region;
+	u64 zero = w.zr->zero[region / 64];
+	sector_t end;
+
+	while (cut < region / 64 * 64 + 64 &&
+	       (zero >> cut % 64 & 1) == (zero >> region % 64 & 1))
+		cut++;
+	end = zm_zeroes_end(w.zr, op->start, op->end);
+	if (end != min(op->end, cut * w.region))
+		broken(2, "zeroes from %llu to %llu are cut at %llu",
+		       (unsigned long long)op->start,
+		       (unsigned long long)op->end, (unsigned long long)end);
+	if (one_in(2))
+		op->end = end;
+}
+
 static void new_request(void)
 {
 	struct request *r = free_request();
@@ -573,6 +592,7 @@ static void new_request(void)
 		r->op.kind = ZM_OP_ZEROES;
 		r->op.droppable = one_in(2);
 		r->changes = !r->op.droppable && one_in(40);
+		cut_zeroes(&r->op);
 		break;
 	default:
 		r->op.kind = ZM_OP_WRITE;
