@@ -6,18 +6,19 @@
 #
 #	t_copies()
 #	{
-#		local src dst dst_file
+#		local src src_file dst
 #
 #		new_loop src 16M && new_loop dst 16M || return
+#		must fill "$src_file" 65536
 #		new_mirror m "$src" 0 "$dst" 0 128 || return
-#		wait_state m in_sync
-#		expect_equal_legs "$src" 0 "$dst" 0
+#		wait_sync m
+#		expect_equal "$src" 0 "$dst" 0 32768
 #	}
 #	zm_test "a full resync copies" t_copies
 #	zm_run
 #
 # Each function is one line of TAP. It fails when one of its expectations does
-# (expect*, run, wait_*: they say why and go on), when it returns non-zero, when
+# (expect*, must*, run, wait_*: they say why and go on), when it returns non-zero, when
 # something it made cannot be removed, or when the kernel complains meanwhile.
 # What a function makes is removed when it ends; what is made before zm_run, in
 # the function named to zm_setup, when the script ends.
@@ -272,6 +273,67 @@ log_check()
 }
 
 # ---------------------------------------------------------------------------
+# The helper, a process that does most of the work, see zm-helper.py. It is not
+# for background jobs, for these would mix up the answers.
+# ---------------------------------------------------------------------------
+
+helper_start()
+{
+	coproc ZM_HELPER {
+		exec {ZM_NOTHING}>&-
+		exec python3 -I "$ZM_LIB_DIR/zm-helper.py"
+	}
+	# The descriptors of a coprocess are not there in subshells.
+	exec {ZM_TO}>&"${ZM_HELPER[1]}" {ZM_FROM}<&"${ZM_HELPER[0]}"
+	ZM_HELPER_ID=${ZM_HELPER_PID:?}
+	disown "$ZM_HELPER_ID"
+}
+
+# Asks the helper for something; what it answers is in ZM_ANSWER. A command that
+# hangs ends the script, for none that follows would do better.
+ask() # VERB [WORD...]
+{
+	local IFS=$'\t' error lines line
+
+	ZM_ANSWER=
+	printf '%s\n' "$*" >&"$ZM_TO"
+	if ! IFS=' ' read -r -t "$ZM_LIMIT" -u "$ZM_FROM" error lines; then
+		ktap_print_msg "$(cat "/proc/$ZM_HELPER_ID/stack" 2>&1)"
+		echo "'$*' hangs" > "$ZM_DIR/hung"
+		kill -USR1 "$$"
+		return 124
+	fi
+	while [ "$lines" -gt 0 ]; do
+		IFS= read -r -u "$ZM_FROM" line
+		ZM_ANSWER+=${ZM_ANSWER:+$'\n'}$line
+		lines=$((lines - 1))
+	done
+	return "$error"
+}
+
+# What must succeed, and what must fail.
+must() # VERB [WORD...]
+{
+	ask "$@" || wrong "'$*' ends with error $?"
+}
+
+must_fail() # VERB [WORD...]
+{
+	! ask "$@" || wrong "'$*' succeeds"
+}
+
+# A device-mapper command for a device of ours.
+dm() # VERB NAME [WORD...]
+{
+	ask "$1" "$ZM_ID-$2" "${@:3}"
+}
+
+must_dm() # VERB NAME [WORD...]
+{
+	must "$1" "$ZM_ID-$2" "${@:3}"
+}
+
+# ---------------------------------------------------------------------------
 # Undoing
 # ---------------------------------------------------------------------------
 
@@ -394,81 +456,27 @@ new_disk() # VARIABLE DEVICE [NAME]
 	printf -v "$1" '%s' "$2"
 }
 
-# One process carries out the device-mapper commands, see zm-dm.py. It is not for
-# background jobs, for these would mix up the answers: they use dmsetup.
-dm_start()
-{
-	coproc ZM_DMSETUP {
-		exec {ZM_NOTHING}>&-
-		exec python3 -I "$ZM_LIB_DIR/zm-dm.py"
-	}
-	# The descriptors of a coprocess are not there in subshells.
-	exec {ZM_TO}>&"${ZM_DMSETUP[1]}" {ZM_FROM}<&"${ZM_DMSETUP[0]}"
-	ZM_DM_PID=$ZM_DMSETUP_PID
-	disown "$ZM_DM_PID"
-}
-
-# Carries out a command; what it answers is in ZM_ANSWER. A command that hangs
-# ends the script, for none that follows would do better.
-dm_do() # VERB NAME [WORD...]
-{
-	local IFS=$'\t' error lines line
-
-	ZM_ANSWER=
-	printf '%s\n' "$1"$'\t'"$ZM_ID-$2${3:+$'\t'}${*:3}" >&"$ZM_TO"
-	if ! IFS=' ' read -r -t "$ZM_LIMIT" -u "$ZM_FROM" error lines; then
-		ktap_print_msg "$(cat "/proc/$ZM_DM_PID/stack" 2>&1)"
-		echo "dm $* hangs" > "$ZM_DIR/hung"
-		kill -USR1 "$$"
-		return 124
-	fi
-	while [ "$lines" -gt 0 ]; do
-		IFS= read -r -u "$ZM_FROM" line
-		ZM_ANSWER+=${ZM_ANSWER:+$'\n'}$line
-		lines=$((lines - 1))
-	done
-	return "$error"
-}
-
-# The same, but prints what it answers.
-dm()
-{
-	local rc
-
-	dm_do "$@"
-	rc=$?
-	if [ "$rc" -ne 0 ]; then
-		echo "error $rc"
-	elif [ -n "$ZM_ANSWER" ]; then
-		printf '%s\n' "$ZM_ANSWER"
-	fi
-	return "$rc"
-}
-
 drop_loop() # DEVICE FILE
 {
 	rm -f "$2"
-	losetup -d "$1"
+	ask detach "$1"
 }
 
 # A sparse file on tmpfs behind a loop device; VARIABLE_file is the file. Asked
 # once to write zeroes without unmapping, it cannot write zeroes any more.
-new_loop() # VARIABLE SIZE [OPTION of losetup...]
+new_loop() # VARIABLE SIZE [BLOCK [OPTION of attach...]]
 {
 	local file="$ZM_DIR/$1.$((++ZM_SERIAL))"
 
 	truncate -s "$2" "$file" && attach_loop "$1" "$file" "${@:3}"
 }
 
-attach_loop() # VARIABLE FILE [OPTION of losetup...]
+attach_loop() # VARIABLE FILE [BLOCK [OPTION of attach...]]
 {
-	local device
-
 	need_module loop || return
-	device=$(losetup --find --show "${@:3}" "$2" 2>&1) ||
-		{ wrong "no loop device: $device"; return 1; }
-	undo drop_loop "$device" "$2"
-	new_disk "$1" "$device"
+	must attach "$2" "${3:-512}" "${@:4}" || return
+	undo drop_loop "$ZM_ANSWER" "$2"
+	new_disk "$1" "$ZM_ANSWER"
 	printf -v "${1}_file" '%s' "$2"
 }
 
@@ -524,34 +532,27 @@ new_scsi() # VARIABLE MIBYTES [PARAMETER of scsi_debug...]
 
 drop_dm() # NAME
 {
-	dm_do info "$1" || return 0
-	[[ $ZM_ANSWER != *suspended ]] || dm_do resume "$1" noflush
-	dm_do remove "$1" && rm -f "$ZM_DEV/$1"
-}
-
-# A command that must succeed.
-dm_run()
-{
-	dm_do "$@" || wrong "dm $* ends with error $?"
+	dm info "$1" || return 0
+	[[ $ZM_ANSWER != *suspended ]] || dm resume "$1" noflush
+	dm remove "$1" && rm -f "$ZM_DEV/$1"
 }
 
 # A mapped device of this NAME, its path is $ZM_DEV/NAME. A TABLE is lines with
 # semicolons between; with none, one is to be loaded.
 new_dm() # NAME [TABLE]
 {
-	dm_do create "$@" ||
-		{ wrong "no device $1 '${2:-}': error $?"; return 1; }
+	must_dm create "$@" || return
 	undo drop_dm "$1"
-	dm_do info "$1"
+	dm info "$1"
 	ZM_DISK[$ZM_DEV/$1]=dm-${ZM_ANSWER%% *}
-	ln -s "/dev/dm-${ZM_ANSWER%% *}" "$ZM_DEV/$1"
+	ln -sf "/dev/dm-${ZM_ANSWER%% *}" "$ZM_DEV/$1"
 }
 
 # Puts another table under a mapped device.
 dm_swap() # NAME TABLE [OPTION of suspend...]
 {
-	dm_run load "$1" "$2" && dm_run suspend "$1" "${@:3}" &&
-		dm_run resume "$1" "${@:3}"
+	must_dm load "$1" "$2" && must_dm suspend "$1" "${@:3}" &&
+		must_dm resume "$1" "${@:3}"
 }
 
 # ---------------------------------------------------------------------------
@@ -588,52 +589,27 @@ counters() # DEVICE
 	       [flushes]=$((now[15] - old[15])))
 }
 
-allocated() # FILE: bytes that it occupies
-{
-	local f
-
-	read -r -a f <<< "$(stat -c '%b %B' "$1")"
-	printf '%d' $((f[0] * f[1]))
-}
-
 # ---------------------------------------------------------------------------
 # Content. Devices are read past any cache: what a mirror writes to its legs
 # does not pass through theirs.
 # ---------------------------------------------------------------------------
 
-# Writes patterns and makes trouble, see zm-io.py.
-zm_io()
+allocated() # FILE: bytes that it occupies
 {
-	python3 -I "$ZM_LIB_DIR/zm-io.py" "$@"
-}
-
-content() # DEVICE OFFSET LENGTH, in sectors
-{
-	dd if="$1" iflag=direct,skip_bytes,count_bytes bs=1M status=none \
-		skip=$(($2 * 512)) count=$(($3 * 512))
+	ask allocated "$1"
+	printf '%s' "$ZM_ANSWER"
 }
 
 expect_equal() # DEVICE OFFSET DEVICE OFFSET LENGTH, in sectors
 {
-	local said
-
-	said=$(cmp <(content "$1" "$2" "$5") <(content "$3" "$4" "$5") 2>&1) ||
-		wrong "the legs differ: $said"
+	must equal "$1" $(($2 * 512)) "$3" $(($4 * 512)) $(($5 * 512)) || return
+	[ -z "$ZM_ANSWER" ] || wrong "$1 and $3 are not equal: $ZM_ANSWER"
 }
 
-expect_zeroes() # DEVICE OFFSET LENGTH, in sectors
+expect_zero() # DEVICE OFFSET LENGTH, in sectors
 {
-	local said
-
-	said=$(cmp -n $(($3 * 512)) <(content "$1" "$2" "$3") /dev/zero 2>&1) ||
-		wrong "$1 is not zero: $said"
-}
-
-# Writes with dd, past the cache; ZM_OFLAG are more flags of the output.
-dd_write() # DEVICE OPTION...
-{
-	run dd of="$1" oflag="direct${ZM_OFLAG:+,$ZM_OFLAG}" conv=notrunc \
-		status=none "${@:2}"
+	must zero "$1" $(($2 * 512)) $(($3 * 512)) || return
+	[ -z "$ZM_ANSWER" ] || wrong "$1 is not zero: $ZM_ANSWER"
 }
 
 # fio with what all its jobs have in common; each --name begins a job.
@@ -674,18 +650,19 @@ reload_mirror() # NAME SOURCE OFFSET DESTINATION OFFSET REGION [FEATURE...]
 
 message() # NAME WORD...
 {
-	dm_run message "$1" "${*:2}"
+	must_dm message "$1" "${*:2}"
 }
 
 table_of() # NAME [inactive]
 {
 	dm table "$@"
+	printf '%s' "$ZM_ANSWER"
 }
 
 events_of() # NAME: stored in ZM_EVENTS
 {
 	# shellcheck disable=SC2034 # the tests use it
-	dm_do info "$1" && read -r _ _ ZM_EVENTS _ <<< "$ZM_ANSWER"
+	dm info "$1" && read -r _ _ ZM_EVENTS _ <<< "$ZM_ANSWER"
 }
 
 # Takes the status line apart, into ZM_ST: synced, total, region, state, health
@@ -696,13 +673,19 @@ status_of() # NAME
 {
 	local word words
 
-	dm_do status "$1" || { wrong "no status of $1"; return 1; }
+	dm status "$1" || { wrong "no status of $1"; return 1; }
 	read -r -a words <<< "$ZM_ANSWER"
 	ZM_ST=([synced]=${words[3]%/*} [total]=${words[3]#*/}
 	       [region]=${words[4]} [state]=${words[5]} [health]=${words[6]})
 	for word in "${words[@]:8}"; do
 		ZM_ST[${word%%:*}]=${word#*:}
 	done
+}
+
+status_line() # NAME
+{
+	dm status "$1"
+	printf '%s' "$ZM_ANSWER"
 }
 
 wait_until() # WHAT SECONDS COMMAND...
@@ -731,7 +714,7 @@ status_at_least() # NAME KEY VALUE
 wait_state() # NAME STATE [SECONDS]
 {
 	wait_until "$1 is $2" "${3:-$ZM_LIMIT}" status_is "$1" state "$2" ||
-		wrong "the status is $(dm status "$1")"
+		wrong "the status is $ZM_ANSWER"
 }
 
 wait_sync() # NAME [SECONDS]
@@ -771,7 +754,7 @@ zm_begin()
 	log_read
 	ZM_LOG=
 	trap 'bail_out "$(cat "$ZM_DIR/hung")"' USR1
-	dm_start
+	helper_start
 }
 
 zm_one() # DESCRIPTION COMMAND

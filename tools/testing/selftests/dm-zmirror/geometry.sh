@@ -21,9 +21,9 @@ t_length() # SECTORS REGION SOURCE_OFFSET DEST_OFFSET [FEATURE...]
 	local size=$((($1 + $4 + 4096) * 512)) tail=$(($1 + $4))
 	local ZM_LENGTH=$1
 
-	new_loop src $((($1 + $3) * 512)) && new_loop dst $size || return
-	zm_io fill "$src_file" 4096 3 1
-	zm_io fill "$dst_file" 65536 1 0 2
+	new_loop src $((($1 + $3) * 512)) && new_loop dst "$size" || return
+	must fill "$src_file" 4096 3 1
+	must fill "$dst_file" 65536 1 0 2
 	old_file=$ZM_DIR/old
 	cp --sparse=never "$dst_file" "$old_file"
 
@@ -33,30 +33,33 @@ t_length() # SECTORS REGION SOURCE_OFFSET DEST_OFFSET [FEATURE...]
 	expect_equal "$src" "$3" "$dst" "$4" "$sectors"
 
 	# The last sector alone, the last region, and all of it.
-	run zm_io ops "$ZM_DEV/m" write:$((($1 - 1) * 512)):512 || return
+	must io "$ZM_DEV/m" write:$((($1 - 1) * 512)):512 || return
 	expect_equal "$src" "$3" "$dst" "$4" "$sectors"
-	run zm_io ops "$ZM_DEV/m" punch:$((($1 - 1) / $2 * $2 * 512)):$(((($1 - 1) % $2 + 1) * 512))
+	must io "$ZM_DEV/m" punch:$((($1 - 1) / $2 * $2 * 512)):$(((($1 - 1) % $2 + 1) * 512))
 	wait_sync m || return
 	expect_equal "$src" "$3" "$dst" "$4" "$sectors"
-	expect_zeroes "$dst" $(($4 + ($1 - 1) / $2 * $2)) $((($1 - 1) % $2 + 1))
+	expect_zero "$dst" $(($4 + ($1 - 1) / $2 * $2)) $((($1 - 1) % $2 + 1))
 	run fallocate -p -o 0 -l $(($1 * 512)) "$ZM_DEV/m"
 	wait_sync m || return
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" "${ZM_ST[total]}"
-	expect_zeroes "$dst" "$4" "$sectors"
+	expect_zero "$dst" "$4" "$sectors"
 
 	run cmp -n $(($4 * 512)) "$dst_file" "$old_file"
 	run cmp -i $((tail * 512)) "$dst_file" "$old_file"
 	rm "$old_file"
 }
 
-for region in 8 128; do
-	for sectors in 1 7 8 9 127 128 129 8191 8192 8193; do
-		zm_test "$sectors sectors, regions of $region sectors" \
-			t_length $sectors $region 0 0
-	done
-	zm_test "65 regions of $region sectors and a bit, offsets 3 and 77" \
-		t_length $((65 * region + 3)) $region 3 77
+for sectors in 1 9 8191; do
+	zm_test "$sectors sectors, regions of 8 sectors" t_length $sectors 8 0 0
 done
+for sectors in 1 127 128 129 8191 8192 8193; do
+	zm_test "$sectors sectors, regions of 128 sectors" \
+		t_length $sectors 128 0 0
+done
+zm_test "65 regions of 8 sectors and a bit, offsets 3 and 77" \
+	t_length 523 8 3 77
+zm_test "65 regions of 128 sectors and a bit, offsets 3 and 77" \
+	t_length 8323 128 3 77
 zm_test "one region of 1 GiB on 4 MiB and a bit" t_length 8195 2097152 5 0
 
 # The limits of a mirror and the equality of its legs, through writes.
@@ -64,9 +67,9 @@ t_block_sizes() # SOURCE_BLOCK DEST_BLOCK
 {
 	local src src_file dst dst_file larger=$(($1 > $2 ? $1 : $2))
 
-	new_loop src 8M --sector-size "$1" &&
-		new_loop dst 8M --sector-size "$2" || return
-	zm_io fill "$src_file" 65536 3
+	new_loop src 8M "$1" &&
+		new_loop dst 8M "$2" || return
+	must fill "$src_file" 65536 3
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	expect_eq "logical block size" \
 		"$(queue "$ZM_DEV/m" logical_block_size)" "$larger"
@@ -75,10 +78,10 @@ t_block_sizes() # SOURCE_BLOCK DEST_BLOCK
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 16384
 
-	run zm_io ops "$ZM_DEV/m" write:0:"$larger" punch:"$larger":"$larger" \
+	must io "$ZM_DEV/m" write:0:"$larger" punch:"$larger":"$larger" \
 		zeroes:$((65536 + larger)):"$larger" discard:131072:"$larger"
 	[ "$larger" -eq 512 ] ||
-		run_fails zm_io ops "$ZM_DEV/m" write:512:512
+		must_fail io "$ZM_DEV/m" write:512:512
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 16384
 }
@@ -92,13 +95,13 @@ t_block_size_grows()
 	local src src_file dst four length
 
 	new_loop src 8M && new_loop dst 8M &&
-		new_loop four 8M --sector-size 4096 || return
+		new_loop four 8M 4096 || return
 	for length in 16383 16380; do
 		ZM_LENGTH=$length new_mirror m "$src" 0 "$dst" 0 128 || return
 		zm_line "$length" "$src" 0 "$four" 0 128
-		run_fails dm load m "$ZM_LINE"
+		must_fail load "$ZM_ID-m" "$ZM_LINE"
 		wait_sync m
-		dm_run remove m
+		must_dm remove m
 		rm "$ZM_DEV/m"
 	done
 }
@@ -113,16 +116,16 @@ t_dest_size()
 		new_loop big 64M || return
 	new_dm m || return
 	zm_line 16384 "$src" 0 "$dst" 0 128
-	run_fails dm load m "$ZM_LINE"
+	must_fail load "$ZM_ID-m" "$ZM_LINE"
 	zm_line 16384 "$src" 0 "$dst" 1 128
-	run_fails dm load m "$ZM_LINE"
+	must_fail load "$ZM_ID-m" "$ZM_LINE"
 	zm_line 16383 "$src" 0 "$dst" 0 128
-	dm_run load m "$ZM_LINE"
+	must_dm load m "$ZM_LINE"
 	zm_line 16384 "$src" 1 "$big" 0 128
-	run_fails dm load m "$ZM_LINE"
+	must_fail load "$ZM_ID-m" "$ZM_LINE"
 	zm_line 16384 "$src" 0 "$big" 100000 128
-	dm_run load m "$ZM_LINE"
-	dm_run resume m
+	must_dm load m "$ZM_LINE"
+	must_dm resume m
 	wait_sync m
 	expect_eq "sectors of the mirror" "$(sectors_of "$ZM_DEV/m")" 16384
 }
@@ -133,13 +136,13 @@ t_one_device()
 	local disk disk_file ZM_LENGTH=8192
 
 	new_loop disk 16M || return
-	zm_io fill "$disk_file" 65536 2 1
-	new_mirror m "$disk" 8192 "$disk" 100 128 || return
+	must fill "$disk_file" 65536 2 1
+	new_mirror m "$disk" 8292 "$disk" 100 128 || return
 	wait_sync m || return
-	expect_equal "$disk" 8192 "$disk" 100 8192
-	run zm_io ops "$ZM_DEV/m" write:0:1048576 punch:524288:1048576
+	expect_equal "$disk" 8292 "$disk" 100 8192
+	must io "$ZM_DEV/m" write:0:1048576 punch:524288:1048576
 	wait_sync m || return
-	expect_equal "$disk" 8192 "$disk" 100 8192
+	expect_equal "$disk" 8292 "$disk" 100 8192
 }
 zm_test "both legs on one device" t_one_device
 
@@ -148,14 +151,14 @@ t_partition()
 	local disk disk_file dst
 
 	need_program addpart || return
-	new_loop disk 16M --partscan && new_loop dst 4M || return
-	zm_io fill "$disk_file" 65536 2 1
+	new_loop disk 16M 512 partscan && new_loop dst 4M || return
+	must fill "$disk_file" 65536 2 1
 	run addpart "$disk" 1 5000 8192 || return
 	new_disk part "${disk}p1"
 	# shellcheck disable=SC2154 # set by new_disk
 	new_mirror m "$part" 0 "$dst" 0 128 || return
 	wait_sync m || return
-	run zm_io ops "$ZM_DEV/m" write:0:1048576 punch:524288:1048576
+	must io "$ZM_DEV/m" write:0:1048576 punch:524288:1048576
 	wait_sync m || return
 	expect_equal "$disk" 5000 "$dst" 0 8192
 }
@@ -166,16 +169,16 @@ t_two_mirrors()
 	local src src_file a b
 
 	new_loop src 8M && new_loop a 8M && new_loop b 8M || return
-	zm_io fill "$src_file" 65536 2
+	must fill "$src_file" 65536 2
 	new_mirror inner "$src" 0 "$a" 0 128 || return
 	new_mirror outer "$ZM_DEV/inner" 0 "$b" 0 8 || return
-	run zm_io ops "$ZM_DEV/outer" write:0:1048576 punch:524288:1048576 \
+	must io "$ZM_DEV/outer" write:0:1048576 punch:524288:1048576 \
 		discard:3145728:1048576
 	wait_sync inner
 	wait_sync outer || return
 	expect_equal "$src" 0 "$a" 0 16384
 	expect_equal "$src" 0 "$b" 0 16384
-	dm_run remove outer
+	must_dm remove outer
 	rm "$ZM_DEV/outer"
 }
 zm_test "a mirror as the source of another one" t_two_mirrors
@@ -186,7 +189,7 @@ t_scsi()
 
 	new_scsi src 16 unmap_granularity=8 opt_blks=64 physblk_exp=3 || return
 	new_loop dst 16M || return
-	zm_io fill "$src" 65536 3
+	must fill "$src" 65536 3
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	expect_eq "physical block size" \
 		"$(queue "$ZM_DEV/m" physical_block_size)" 4096
@@ -196,7 +199,7 @@ t_scsi()
 		"$(queue "$ZM_DEV/m" write_zeroes_max_bytes)" \
 		"$(queue "$src" write_zeroes_max_bytes)"
 	wait_sync m || return
-	run zm_io ops "$ZM_DEV/m" write:512:66048 punch:1049088:1048576 \
+	must io "$ZM_DEV/m" write:512:66048 punch:1049088:1048576 \
 		zeroout:4194304:1048576 discard:8388608:1048576 write:8389120:512
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 32768
@@ -208,12 +211,12 @@ t_scsi_dest() # [FEATURE]
 	local src src_file dst
 
 	new_loop src 16M && new_scsi dst 16 physblk_exp=3 || return
-	zm_io fill "$src_file" 65536 3
-	zm_io fill "$dst" 65536 1 0 2
+	must fill "$src_file" 65536 3
+	must fill "$dst" 65536 1 0 2
 	new_mirror m "$src" 0 "$dst" 0 128 "$@" || return
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 32768
-	run zm_io ops "$ZM_DEV/m" write:512:66048 punch:1049088:1048576 \
+	must io "$ZM_DEV/m" write:512:66048 punch:1049088:1048576 \
 		discard:8388608:1048576 write:8389120:512
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 32768

@@ -22,7 +22,7 @@ new_legs() # MIBYTES [EVERY [BYTES]]
 	[ "${2:-0}" -ne 0 ] || return 0
 	pieces=$(((pieces + $2 - 1) / $2))
 	data=$((pieces * piece))
-	zm_io fill "$src_file" "$piece" "$2"
+	must fill "$src_file" "$piece" "$2"
 }
 
 expect_read_once()
@@ -102,7 +102,7 @@ t_garbage()
 	local src dst src_file dst_file sectors data
 
 	new_legs 32 10 || return
-	zm_io fill "$dst_file" "$REGION" 1 0 2
+	must fill "$dst_file" "$REGION" 1 0 2
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	wait_sync m || return
 	expect_sparse
@@ -114,7 +114,7 @@ t_no_unmap()
 	local src dst src_file dst_file sectors data
 
 	new_legs 32 10 || return
-	zm_io fill "$dst_file" "$REGION" 1 0 2
+	must fill "$dst_file" "$REGION" 1 0 2
 	new_mirror m "$src" 0 "$dst" 0 128 no_unmap || return
 	wait_sync m || return
 	expect_eq "bytes allocated" "$(allocated "$dst_file")" \
@@ -129,8 +129,8 @@ t_no_zeroing()
 	local src src_file dst sectors data
 
 	new_loop src 32M && new_null dst 32 || return
-	zm_io fill "$src_file" "$REGION" 10
-	zm_io fill "$dst" "$REGION" 1 0 2
+	must fill "$src_file" "$REGION" 10
+	must fill "$dst" "$REGION" 1 0 2
 	sectors=65536
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	wait_sync m || return
@@ -144,7 +144,7 @@ t_nosync()
 	local src dst src_file dst_file sectors data
 
 	new_legs 8 10 || return
-	zm_io fill "$dst_file" "$REGION" 1 0 2
+	must fill "$dst_file" "$REGION" 1 0 2
 	cp "$dst_file" "$ZM_DIR/before"
 	new_mirror m "$src" 0 "$dst" 0 128 nosync || return
 	wait_sync m
@@ -216,7 +216,7 @@ t_paused()
 
 	new_legs 16 2 || return
 	new_mirror m "$src" 0 "$dst" 0 128 paused || return
-	dd_write "$ZM_DEV/m" if="$src_file" bs=64k count=1 seek=5
+	must io "$ZM_DEV/m" write:$((5 * REGION)):"$REGION"
 	rest 0.5
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" paused
@@ -252,8 +252,8 @@ t_pause()
 	rest 1
 	status_of m
 	expect_eq "sectors copied a second later" "${ZM_ST[copied]}" "$copied"
-	dd_write "$ZM_DEV/m" if="$src_file" bs=64k count=1 seek=200
-	expect_equal "$ZM_DEV/m" $((200 * 128)) "$src" 0 128
+	must io "$ZM_DEV/m" write:$((200 * REGION)):"$REGION"
+	expect_equal "$ZM_DEV/m" 0 "$src" 0 "$sectors"
 
 	message m set jobs 16
 	message m resume
@@ -272,7 +272,7 @@ t_state_goes_back()
 	message m pause
 	message m set copy_mode async
 	expect "in sync though paused" status_is m state in_sync
-	dd_write "$ZM_DEV/m" if="$src_file" bs=64k count=2 seek=11 skip=1
+	must io "$ZM_DEV/m" write:$((11 * REGION)):$((2 * REGION))
 	expect "paused" status_is m state paused
 	expect_eq "dirty regions" "${ZM_ST[dirty]}" 2
 	message m resume

@@ -55,8 +55,8 @@ try_bad() # COMMAND
 		line=${line//$word/${PLACES[$word]}}
 	done
 	IFS=$'\t' read -r -a words <<< "$line"
-	dm_do "${words[0]}" live "${words[@]:1}" && {
-		dm_do clear live
+	dm "${words[0]}" live "${words[@]:1}" && {
+		dm clear live
 		return 0
 	}
 }
@@ -66,22 +66,22 @@ setup()
 	local src dst four small big ro ratelimit i n=-1 line
 
 	need_program addpart || return
-	new_loop src 8M --partscan && new_loop dst 8M &&
-		new_loop four 8M --sector-size 4096 && new_loop small 4M &&
-		new_loop big 32T && new_loop ro 8M --read-only || return
+	new_loop src 8M 512 partscan && new_loop dst 8M &&
+		new_loop four 8M 4096 && new_loop small 4M &&
+		new_loop big 32T && new_loop ro 8M 512 readonly || return
 	run addpart "$src" 1 8192 8192 || return
 	new_mirror live "$src" 0 "$dst" 0 128 dest_zeroed paused || return
 
 	PLACES=([LEN]=$LENGTH [SRC]=$src [DST]=$dst [FOUR]=$four [SMALL]=$small
 		[BIG]=$big [SELF]=$ZM_DEV/live [PART]=${src}p1 [LOCKED]=$ro)
 	BEFORE_TABLE=$(table_of live)
-	BEFORE_STATUS=$(dm status live)
+	BEFORE_STATUS=$(status_line live)
 
 	ratelimit=$(cat /proc/sys/kernel/printk_devkmsg)
 	echo on > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 	log_read
 	for i in "${!BAD_COMMANDS[@]}"; do
-		dm_do log "line $i"
+		ask log "$ZM_ID line $i"
 		try_bad "${BAD_COMMANDS[i]}"
 		BAD_RC[i]=$?
 	done
@@ -89,7 +89,7 @@ setup()
 	echo "$ratelimit" > /proc/sys/kernel/printk_devkmsg 2> /dev/null
 
 	while read -r line; do
-		if [[ $line == "$ZM_ID-line "* ]]; then
+		if [[ $line == "$ZM_ID line "* ]]; then
 			n=${line##* }
 		elif [ "$n" -ge 0 ]; then
 			BAD_LOG[n]+="$line"$'\n'
@@ -262,9 +262,9 @@ bad_message "message verify, which is not there yet" 'verify' 'verify'
 t_nothing_changed()
 {
 	expect_eq "table" "$(table_of live)" "$BEFORE_TABLE"
-	expect_eq "status" "$(dm status live)" "$BEFORE_STATUS"
+	expect_eq "status" "$(status_line live)" "$BEFORE_STATUS"
 	expect_eq "inactive table" "$(table_of live inactive)" ""
-	dm_run resume live
+	must_dm resume live
 	expect_eq "table" "$(table_of live)" "$BEFORE_TABLE"
 }
 zm_test "what is refused changes nothing" t_nothing_changed
@@ -287,7 +287,7 @@ t_round_trip() # REGION PRINTED_REGION FEATURES PRINTED_FEATURES
 	length=$LENGTH src=${PLACES[SRC]} dst=${PLACES[DST]}
 	new_dm trip || return
 	zm_line $((length - 8)) "$src" 8 "$dst" 0 "$1" "${features[@]}"
-	dm_run load trip "$ZM_LINE" || return
+	must_dm load trip "$ZM_LINE" || return
 	line=$(table_of trip inactive)
 
 	read -r -a words <<< "$line"
@@ -297,8 +297,8 @@ t_round_trip() # REGION PRINTED_REGION FEATURES PRINTED_FEATURES
 	# shellcheck disable=SC2086 # words
 	expect_eq "features" "$(sorted "${words[@]:9}")" "$(sorted $4)"
 
-	dm_run clear trip
-	dm_run load trip "$line" || return
+	must_dm clear trip
+	must_dm load trip "$line" || return
 	again=$(table_of trip inactive)
 	expect_eq "the line once more" "$again" "$line"
 }
@@ -338,16 +338,16 @@ zm_test "a feature count of 0 is accepted" t_no_features_counted
 t_region_grows()
 {
 	new_dm trip || return
-	dm_run load trip \
+	must_dm load trip \
 		"0 $((BIG / 2)) zmirror ${PLACES[BIG]} 0 ${PLACES[BIG]} $((BIG / 2)) 0" ||
 		return
 	expect_like "the line" "$(table_of trip inactive)" ' 128$'
-	run_fails dm load trip \
+	must_fail load "$ZM_ID-trip" \
 		"0 $((BIG / 2)) zmirror ${PLACES[BIG]} 0 ${PLACES[BIG]} $((BIG / 2)) 64"
-	dm_run clear trip
+	must_dm clear trip
 	new_loop huge 128T || return
 	# shellcheck disable=SC2154 # set by new_loop
-	dm_run load trip \
+	must_dm load trip \
 		"0 $((BIG * 2)) zmirror $huge 0 $huge $((BIG * 2)) 0" || return
 	expect_like "the line" "$(table_of trip inactive)" ' 512$'
 }
@@ -412,7 +412,7 @@ t_status()
 
 	message live resume
 	wait_state live in_sync || return
-	line=$(dm status live)
+	line=$(status_line live)
 	expect_like "status" "$line" "^0 $LENGTH zmirror $regions/$regions 128 \
 (resync|in_sync|paused|stopped) [A-Z][A-Z] [0-9]+ dirty:[0-9]+ zero:[0-9]+ \
 read:[0-9]+ copied:[0-9]+ zeroed:[0-9]+ skipped:[0-9]+ fg_skipped:[0-9]+ \

@@ -91,7 +91,7 @@ t_large()
 	status_of m
 	expect_eq "sectors skipped" "${ZM_ST[fg_skipped]}" $((length / 256))
 
-	zm_io fill "$dst_file" 4096 1000000000
+	must fill "$dst_file" 4096 1000000000
 	run dd if="$dst_file" of="$ZM_DEV/m" bs=4k count=1 seek=100000 \
 		oflag=direct conv=notrunc status=none
 	wait_sync m
@@ -110,8 +110,8 @@ t_large()
 	run fallocate -p -o 0 -l "$length" "$ZM_DEV/m"
 	dest_wrote 128 "4 KiB of data and fallocate -p"
 	wait_sync m
-	expect_zeroes "$src" $((99999 * 8)) 24
-	expect_zeroes "$dst" $((99999 * 8)) 24
+	expect_zero "$src" $((99999 * 8)) 24
+	expect_zero "$dst" $((99999 * 8)) 24
 }
 zm_test "zeroes over 1 GiB cost a zero destination nothing, or one region" \
 	t_large
@@ -121,12 +121,10 @@ t_payload()
 	local src src_file dst dst_file
 
 	new_zero_mirror 16 || return
-	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=64
+	run dd if=/dev/zero of="$ZM_DEV/m" bs=64k count=64 oflag=direct
 	dest_wrote 0 "zeroes of 64 KiB"
 	source_wrote 8192 "zeroes of 64 KiB"
-	dd_write "$ZM_DEV/m" if=/dev/zero bs=1M count=4 seek=3
-	dest_wrote 0 "zeroes of 1 MiB"
-	ZM_OFLAG=dsync dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=1 seek=9
+	run dd if=/dev/zero of="$ZM_DEV/m" bs=64k count=1 oflag=direct,dsync
 	dest_wrote 0 "zeroes with FUA"
 	settled "$SECTORS"
 }
@@ -146,7 +144,7 @@ t_partial()
 		range=$(($1 * 512)):$(($2 * 512))
 		todo+=("zeroes:$range" "punch:$range" "zeroout:$range")
 	done
-	run zm_io ops "$ZM_DEV/m" "${todo[@]}"
+	must io "$ZM_DEV/m" "${todo[@]}"
 	dest_wrote 0 "zeroes of all alignments"
 	status_of m
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
@@ -157,24 +155,22 @@ zm_test "zeroes of any alignment in zero regions do no I/O on the destination" \
 
 t_sequence()
 {
-	local src src_file dst dst_file other other_file
+	local src src_file dst dst_file
 
 	new_zero_mirror 16 || return
-	new_loop other 1M || return
-	zm_io fill "$other_file" 65536
 	for _ in 1 2; do
-		dd_write "$ZM_DEV/m" if="$other_file" bs=64k count=2 seek=7
+		must io "$ZM_DEV/m" write:$((7 * 65536)):131072
 		status_of m
 		expect_eq "zero regions after data" "${ZM_ST[zero]}" 254
-		expect_equal "$other" 0 "$dst" $((7 * 128)) 256
+		expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 		expect_eq "bytes allocated" "$(allocated "$dst_file")" 131072
 
-		dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=1 seek=7
-		run fallocate -p -o $((8 * 65536)) -l 65536 "$ZM_DEV/m"
+		must io "$ZM_DEV/m" zeroes:$((7 * 65536)):65536 \
+			punch:$((8 * 65536)):65536
 		wait_sync m
 		expect_eq "zero regions after zeroes" "${ZM_ST[zero]}" 256
 		expect_eq "bytes allocated" "$(allocated "$dst_file")" 0
-		expect_zeroes "$dst" $((7 * 128)) 256
+		expect_zero "$dst" $((7 * 128)) 256
 	done
 	settled "$SECTORS"
 }
@@ -185,21 +181,19 @@ t_partly_over_data()
 	local src src_file dst dst_file other other_file
 
 	new_zero_mirror 16 || return
-	new_loop other 1M || return
-	zm_io fill "$other_file" 65536
-	dd_write "$ZM_DEV/m" if="$other_file" bs=64k count=4 seek=7
-	run zm_io ops "$ZM_DEV/m" zeroes:$((113 * 4096)):4096 \
-		punch:$((8 * 65536 + 512)):65024 zeroout:$((9 * 65536)):65024 \
-		punch:$((10 * 65536 - 512)):66048
+	new_loop other 256K || return
+	must fill "$other_file" 65536
+	must copy "$other_file" "$ZM_DEV/m" 65536
+	must io "$ZM_DEV/m" zeroes:4096:4096 punch:66048:65024 \
+		zeroout:131072:65024 punch:196096:66048
 	wait_sync m
-	# Region 9 has been zeroed by two requests, each of which left some of it.
+	# Region 2 has been zeroed by two requests, each of which left some of it.
 	expect_ge "regions known to be zero" "${ZM_ST[zero]}" 253
 	expect_le "regions known to be zero" "${ZM_ST[zero]}" 254
-	expect_equal "$other" 0 "$dst" $((7 * 128)) 8
-	expect_zeroes "$dst" $((7 * 128 + 8)) 8
-	expect_equal "$other" 16 "$dst" $((7 * 128 + 16)) 113
-	expect_zeroes "$dst" $((8 * 128 + 1)) 383
-	expect_equal "$other" 128 "$dst" $((8 * 128)) 1
+	expect_equal "$other" 0 "$dst" 0 8
+	expect_zero "$dst" 8 8
+	expect_equal "$other" 16 "$dst" 16 113
+	expect_zero "$dst" 129 383
 	settled "$SECTORS"
 }
 zm_test "zeroes over a part of a region with data reach the destination" \
@@ -231,12 +225,12 @@ t_no_detection()
 
 	new_zero_mirror 16 || return
 	message m set zero_detect off
-	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=16
+	must io "$ZM_DEV/m" zeroes:0:1048576
 	dest_wrote 2048 "zeroes as data"
 	status_of m
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 240
 	message m set zero_detect on
-	dd_write "$ZM_DEV/m" if=/dev/zero bs=64k count=16
+	must io "$ZM_DEV/m" zeroes:0:1048576
 	status_of m
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
 	settled "$SECTORS"
@@ -253,7 +247,7 @@ t_dest_cannot()
 	local src src_file dst
 
 	new_loop src 16M && new_null dst 16 || return
-	zm_io fill "$src_file" 65536
+	must fill "$src_file" 65536
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	wait_sync m || return
 	expect_eq "limit of the destination" "$(limit "$dst")" 0
@@ -267,7 +261,7 @@ t_dest_cannot()
 	message m resume
 	wait_sync m || return
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 5
-	expect_zeroes "$dst" 128 641
+	expect_zero "$dst" 128 641
 	settled "$SECTORS"
 
 	mark
@@ -282,7 +276,7 @@ t_source_cannot()
 	local src dst dst_file
 
 	new_null src 16 && new_loop dst 16M || return
-	zm_io fill "$src" 65536
+	must fill "$src" 65536
 	new_mirror m "$src" 0 "$dst" 0 128 || return
 	wait_sync m || return
 	expect_eq "limit of the mirror" "$(limit "$ZM_DEV/m")" 0
@@ -310,7 +304,7 @@ t_source_learns()
 	run blkdiscard -z "$ZM_DEV/m"
 	wait_sync m
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 256
-	zm_io fill "$ZM_DEV/m" 65536 4
+	must fill "$ZM_DEV/m" 65536 4
 	run blkdiscard -z "$ZM_DEV/m"
 	wait_sync m
 	expect_eq "bytes allocated" "$(allocated "$dst_file")" 0

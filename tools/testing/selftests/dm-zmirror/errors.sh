@@ -1,0 +1,237 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Errors of the legs. Those of the destination never reach the user, and make its
+# regions dirty; those of the source are the user's, and leave the legs equal in
+# the end.
+
+# shellcheck source=dm-zmirror-lib.sh
+. "$(dirname "$0")/dm-zmirror-lib.sh"
+
+
+# shellcheck disable=SC2154 # variables are set by new_leg and new_loop
+SECTORS=32768		# of a leg: 256 regions of 128 sectors, 4 chunks
+BROKEN="0 $SECTORS error"
+declare -A WELL		# tables of the legs by their names
+declare -A DISK		# what the legs are made of
+
+# A leg that can be broken and mended: a mapped device of that name.
+new_leg() # NAME
+{
+	local disk
+
+	new_loop disk $((SECTORS / 2))K || return
+	DISK[$1]=$disk
+	WELL[$1]="0 $SECTORS linear $disk 0"
+	new_dm "$1" "${WELL[$1]}"
+}
+
+new_broken_pair() # FEATURE...
+{
+	new_leg src && new_leg dst || return
+	must fill "$ZM_DEV/src" 65536 || return
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 "$@"
+}
+
+expect_failed_dest()
+{
+	wait_state m stopped 30 || return
+	expect_eq "health" "${ZM_ST[health]}" AD
+	expect_ge "destination errors" "${ZM_ST[dest_errors]}" 1
+}
+
+mend() # LEG
+{
+	dm_swap "$1" "${WELL[$1]}" && message m resume
+}
+
+legs_are_equal()
+{
+	wait_sync m || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+
+t_write_error()
+{
+	local before
+
+	new_broken_pair && wait_sync m || return
+	events_of m
+	before=$ZM_EVENTS
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" write:65536:4096
+	expect_failed_dest
+	expect_ge "dirty regions" "${ZM_ST[dirty]}" 1
+	events_of m
+	expect_ge "events" "$ZM_EVENTS" $((before + 1))
+
+	# Nothing is sent there any more, and what is written is remembered.
+	counters "$ZM_DEV/dst"
+	before=${ZM_IO[writes]}
+	must io "$ZM_DEV/m" write:8388608:262144
+	counters "$ZM_DEV/dst"
+	expect_eq "writes to a failed destination" "${ZM_IO[writes]}" "$before"
+	mend dst && legs_are_equal
+}
+
+t_error_in_resync()
+{
+	new_broken_pair paused || return
+	dm_swap dst "$BROKEN" && message m resume || return
+	expect_failed_dest
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" 256
+	mend dst && legs_are_equal
+}
+
+t_half_broken()
+{
+	new_broken_pair paused || return
+	dm_swap dst "0 16384 linear ${DISK[dst]} 0;16384 16384 error" || return
+	message m resume
+	expect_failed_dest
+	expect_ge "dirty regions" "${ZM_ST[dirty]}" 128
+	mend dst && legs_are_equal
+}
+
+t_flush_error()
+{
+	need_target flakey && new_broken_pair && wait_sync m || return
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" flush:0:0
+	expect_failed_dest
+	mend dst && legs_are_equal
+}
+
+# Writes that the destination has acknowledged, but not flushed, may be lost with
+# it. The chunks that they are in become dirty, and no others.
+t_not_flushed()
+{
+	need_target flakey && new_broken_pair && wait_sync m || return
+	must io "$ZM_DEV/m" flush:0:0 write:4194304:4096 write:12582912:4096
+	status_of m
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" 0
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" flush:0:0
+	expect_failed_dest
+	wait_until "two chunks are dirty" 10 status_is m dirty 128
+	mend dst && legs_are_equal
+}
+
+t_flushed()
+{
+	new_broken_pair && wait_sync m || return
+	must io "$ZM_DEV/m" write:4194304:4096 flush:0:0
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" write:12582912:4096
+	expect_failed_dest
+	wait_until "one chunk is dirty" 10 status_is m dirty 64
+	mend dst && legs_are_equal
+}
+
+# The zero bits of what may be lost go as well.
+t_zeroes_not_flushed()
+{
+	need_target flakey && new_broken_pair && wait_sync m || return
+	must io "$ZM_DEV/m" flush:0:0 zeroes:0:1048576
+	wait_sync m
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 16
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" flush:0:0
+	expect_failed_dest
+	wait_until "no region is known to be zero" 10 status_is m zero 0
+	mend dst && legs_are_equal
+}
+
+t_errors_under_load()
+{
+	local fio
+
+	need_program fio && new_broken_pair || return
+	zm_fio --name=v --filename="$ZM_DEV/m" --rw=randwrite \
+		--bsrange=4k-256k --iodepth=16 --verify=crc32c \
+		--verify_fatal=1 --rate_iops=60 --size=8m --output-format=terse \
+		> "$ZM_DIR/fio.out" 2>&1 &
+	fio=$!
+	for _ in 1 2 3; do
+		rest 0.5
+		dm_swap dst "$BROKEN" || break
+		wait_state m stopped 60 || break
+		rest 0.3
+		mend dst || break
+	done
+	finish "$fio" 120 "fio with verify" || ktap_print_msg "$(tail -n 3 "$ZM_DIR/fio.out")"
+	rm -f "$ZM_DIR/fio.out"
+	legs_are_equal
+}
+
+t_source_read_error()
+{
+	local before
+
+	new_broken_pair paused || return
+	events_of m
+	before=$ZM_EVENTS
+	dm_swap src "$BROKEN" && message m resume || return
+	wait_state m stopped || return
+	expect_eq "health" "${ZM_ST[health]}" RA
+	expect_ge "source errors" "${ZM_ST[source_errors]}" 1
+	events_of m
+	expect_ge "events" "$ZM_EVENTS" $((before + 1))
+	must_fail io "$ZM_DEV/m" write:0:4096
+	mend src && legs_are_equal
+}
+
+# The user is told of an error of the source. The destination may have what the
+# source has not; it follows in the end.
+t_source_write_error()
+{
+	new_broken_pair && wait_sync m || return
+	message m pause
+	dm_swap src "$BROKEN" || return
+	must_fail io "$ZM_DEV/m" write:131072:65536
+	status_of m
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" 1
+	expect_ge "source errors" "${ZM_ST[source_errors]}" 1
+	mend src && legs_are_equal
+}
+
+t_remove_failed()
+{
+	new_broken_pair && wait_sync m || return
+	dm_swap dst "$BROKEN" || return
+	must io "$ZM_DEV/m" write:65536:4096
+	expect_failed_dest
+	must_dm suspend m
+	must_dm resume m
+	status_of m
+	expect_eq "health after suspend and resume" "${ZM_ST[health]}" AD
+}
+
+# Errors that come and go: dm-flakey fails for a second of every two.
+t_flakey()
+{
+	need_target flakey && new_broken_pair paused || return
+	dm_swap dst "0 $SECTORS flakey ${DISK[dst]} 0 1 1 1 error_writes" ||
+		return
+	message m resume
+	for _ in 1 2 3 4 5 6; do
+		rest 0.5
+		must io "$ZM_DEV/m" write:1048576:65536 flush:0:0
+		message m resume
+	done
+	mend dst && legs_are_equal
+}
+
+zm_test "a write error of the destination is not the user's" t_write_error
+zm_test "a destination that fails in resync" t_error_in_resync
+zm_test "a destination of which one half fails" t_half_broken
+zm_test "a flush error of the destination is not the user's" t_flush_error
+zm_test "what was not flushed is copied again" t_not_flushed
+zm_test "what was flushed is not" t_flushed
+zm_test "zeroes that were not flushed are not believed" t_zeroes_not_flushed
+zm_test "a destination that fails under fio with verify" t_errors_under_load
+zm_test "a read error of the source stops resync" t_source_read_error
+zm_test "a write error of the source is the user's" t_source_write_error
+zm_test "a mirror with a failed destination goes" t_remove_failed
+zm_test "errors that come and go" t_flakey
+zm_run
