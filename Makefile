@@ -9,15 +9,16 @@ VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 
 DEPS := tools/testing/vm/deps.sh
 BUILD := build
+DKMS := $(if $(INSTALL_MOD_PATH),,$(shell command -v dkms))
 SOURCES := $(wildcard drivers/md/*.[ch]) drivers/md/Makefile
 DKMS_TREE := /usr/src/dm-zmirror-$(VERSION)
 
-.PHONY: help modules install uninstall check check-model check-selftests demo \
-	lint intree clean
+.PHONY: help modules install install-dkms install-module uninstall \
+	uninstall-dkms check demo lint intree clean
 
 help:
 	@echo 'make modules [KVER=...]  build the module, into $(BUILD)/KVER'
-	@echo 'make install             install it, by DKMS where that is there'
+	@echo 'make install [KVER=...]  install it, by DKMS where that is there'
 	@echo 'make uninstall           undo make install'
 	@echo 'make demo                a live mirror with a sparse copy, in a guest'
 	@echo 'make check               the tests: the model, and a guest on 6.12'
@@ -28,45 +29,43 @@ help:
 # The sources are copied, so that their folder stays clean and two kernels do
 # not get in each other's way.
 modules:
-	@$(DEPS) build
+	@[ -d "$(KDIR)" ] && command -v $(CC) >/dev/null || $(DEPS) build
 	@[ -d "$(KDIR)" ] || { \
 		echo "no headers of $(KVER): install linux-headers-$(KVER)" >&2; \
 		exit 1; }
 	@mkdir -p $(BUILD)/$(KVER)
-	@cp -u $(SOURCES) $(BUILD)/$(KVER)/
+	@for file in $(SOURCES); do \
+		copy=$(BUILD)/$(KVER)/$${file##*/}; \
+		cmp -s $$file $$copy || cp $$file $$copy || exit; \
+	done
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(BUILD)/$(KVER) CONFIG_DM_ZMIRROR=m modules
 
-# With DKMS the module follows the kernels that are installed later.
-install:
-	@if command -v dkms >/dev/null; then \
-		$(MAKE) --no-print-directory install-dkms; \
-	else \
-		$(MAKE) --no-print-directory modules install-module; \
-	fi
+# With DKMS the module follows the kernels that are installed later. Into
+# another root (INSTALL_MOD_PATH) it is only copied.
+install: $(if $(DKMS),install-dkms,install-module)
 
-install-dkms:
-	@if dkms status dm-zmirror/$(VERSION) | grep -q .; then \
-		dkms remove dm-zmirror/$(VERSION) --all; \
-	fi
-	rm -rf $(DKMS_TREE)
+install-dkms: uninstall-dkms
 	install -d $(DKMS_TREE)/drivers/md
 	install -m 644 $(SOURCES) $(DKMS_TREE)/drivers/md
 	install -m 644 dkms.conf $(DKMS_TREE)
 	dkms install dm-zmirror/$(VERSION) -k $(KVER)
 
-install-module:
+install-module: modules
 	install -D -m 644 $(BUILD)/$(KVER)/dm-zmirror.ko \
 		$(INSTALL_MOD_PATH)/lib/modules/$(KVER)/updates/dm-zmirror.ko
 	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(KVER)
 
-uninstall:
-	@if command -v dkms >/dev/null && \
-	    dkms status dm-zmirror/$(VERSION) | grep -q .; then \
-		dkms remove dm-zmirror/$(VERSION) --all; \
-	fi
-	rm -rf $(DKMS_TREE)
+uninstall: $(if $(DKMS),uninstall-dkms)
 	rm -f $(INSTALL_MOD_PATH)/lib/modules/$(KVER)/updates/dm-zmirror.ko
 	-depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(KVER)
+
+# Every version, so that none comes back with the next kernel.
+uninstall-dkms:
+	@dkms status dm-zmirror | sed -n 's,^\(dm-zmirror/[^,:]*\)[,:].*,\1,p' | \
+	sort -u | while read -r version; do \
+		dkms remove $$version --all || exit; \
+	done
+	rm -rf /usr/src/dm-zmirror-[0-9]*
 
 # Both are run to their end; each prints its count, and the sum comes last.
 check:

@@ -56,27 +56,18 @@ static inline void zm_keep_write_zeroes(struct queue_limits *to,
 #endif
 }
 
-/**
- * DEFINE_ZM_IO_NOTIFY - define what dm_io calls when a request has ended
- * @name: the function
- * @error: name of its first argument, not zero when any part of the request
- *	failed, or is not supported
- * @context: name of its second one
- *
- * Newer kernels tell apart what a device does not support.
+/*
+ * The arguments of what dm_io calls when a request has ended, and whether any
+ * part of the request failed. Newer kernels tell apart what a device does not
+ * support.
  */
 #ifdef ZM_DM_IO_UNSUP
-#define DEFINE_ZM_IO_NOTIFY(name, error, context)			\
-static void __##name(unsigned long error, void *context);		\
-static void name(unsigned long failed, unsigned long unsupported,	\
-		 void *context)						\
-{									\
-	__##name(failed | unsupported, context);			\
-}									\
-static void __##name(unsigned long error, void *context)
+#define ZM_IO_NOTIFY_ARGS	\
+	unsigned long failed, unsigned long unsupported, void *context
+#define ZM_IO_FAILED		(failed | unsupported)
 #else
-#define DEFINE_ZM_IO_NOTIFY(name, error, context)			\
-static void name(unsigned long error, void *context)
+#define ZM_IO_NOTIFY_ARGS	unsigned long failed, void *context
+#define ZM_IO_FAILED		(failed)
 #endif
 
 /**

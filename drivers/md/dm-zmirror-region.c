@@ -15,9 +15,11 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Types
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 #define ZM_BUCKET_BITS	8
 
@@ -32,7 +34,7 @@
  * order is first come, first served, and no circle can form.
  */
 struct zm_bucket {
-	spinlock_t lock;
+	spinlock_t lock;		/* protects the lists and the bits */
 	struct list_head in_flight;
 	struct list_head waiting;
 } ____cacheline_aligned_in_smp;
@@ -80,9 +82,11 @@ static struct zm_bucket *zm_bucket(struct zm_regions *zr, u32 chunk)
 	return &zr->buckets[hash_32(chunk, ZM_BUCKET_BITS)];
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Bits
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /* The regions that exist in a chunk: all but in the last one. */
 static u64 zm_chunk_mask(const struct zm_regions *zr, u32 chunk)
@@ -139,9 +143,11 @@ static void zm_clear_zero(struct zm_regions *zr, u32 chunk, u64 mask)
 	atomic_sub(hweight64(old), &zr->nr_zero);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Operations: who waits for whom, and who raced whom
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /* Works out the chunk and the masks of a foreground operation. */
 static void zm_op_map(const struct zm_regions *zr, struct zm_op *op)
@@ -245,13 +251,16 @@ static u64 zm_race(struct zm_bucket *bucket, struct zm_op *op)
 static bool zm_dest_well(const struct zm_regions *zr, u32 *generation)
 {
 	*generation = atomic_read(&zr->failures);
+	/* Pairs with the barrier of zm_dest_fail(). */
 	smp_rmb();
 	return !zm_dest_failed(zr);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Foreground operations
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * What reads as zero goes to no leg that reads as zero there already. Returns
@@ -465,9 +474,11 @@ unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
 	return ended;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Copies
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk)
 {
@@ -580,9 +591,11 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 	return ended;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * The destination: flushes, failure, recovery
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush)
 {
@@ -663,9 +676,11 @@ bool zm_dest_failed(const struct zm_regions *zr)
 	return atomic_read(&zr->dest_failed);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Geometry, counts, making and freeing
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 u32 zm_regions_total(const struct zm_regions *zr)
 {

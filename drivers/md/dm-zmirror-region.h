@@ -22,11 +22,11 @@
 #include <linux/types.h>
 
 #define ZM_CHUNK_SHIFT		6
-#define ZM_CHUNK_REGIONS	(1U << ZM_CHUNK_SHIFT)
+#define ZM_CHUNK_REGIONS	64U
 
 #define ZM_MIN_REGION_SECTORS	8U		/* 4 KiB */
-#define ZM_MAX_REGION_SECTORS	(1U << 21)	/* 1 GiB */
-#define ZM_MAX_REGIONS		(1U << 28)
+#define ZM_MAX_REGION_SECTORS	2097152U	/* 1 GiB */
+#define ZM_MAX_REGIONS		268435456U	/* 2^28 */
 
 /* The legs, as bits of a mask. */
 #define ZM_SOURCE		1U

@@ -29,8 +29,7 @@
 
 #define DM_MSG_PREFIX "zmirror"
 
-DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle,
-	"A percentage of time allocated for resync by kcopyd");
+DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time for resync");
 
 #define ZM_JOB_SECTORS		2048U	/* 1 MiB */
 #define ZM_UNIT_SECTORS		256U	/* 128 KiB */
@@ -39,9 +38,11 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle,
 #define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
 #define ZM_MAX_UNITS		32U	/* that are looked at together */
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Types
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * One request of a job, of several that are in flight at the same time. The
@@ -93,7 +94,7 @@ struct zm_resync {
 	struct dm_kcopyd_client *kcopyd;
 	struct workqueue_struct *wq;
 
-	struct mutex walk;
+	struct mutex walk;		/* protects chunk and bit */
 	u32 chunk;
 	unsigned int bit;
 
@@ -108,9 +109,11 @@ struct zm_resync {
 	bool heads;			/* units are worth a look at their head */
 };
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Parts of a job
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void zm_parts_begin(struct zm_job *job)
 {
@@ -160,19 +163,19 @@ static unsigned long zm_parts_wait(struct zm_job *job)
 	return failed;
 }
 
-DEFINE_ZM_IO_NOTIFY(zm_read_done, error, context)
+static void zm_read_done(ZM_IO_NOTIFY_ARGS)
 {
 	struct zm_part *part = context;
 
-	part->read_error = error;
+	part->read_error = ZM_IO_FAILED;
 	zm_part_end(part);
 }
 
-DEFINE_ZM_IO_NOTIFY(zm_write_done, error, context)
+static void zm_write_done(ZM_IO_NOTIFY_ARGS)
 {
 	struct zm_part *part = context;
 
-	part->write_error = error;
+	part->write_error = ZM_IO_FAILED;
 	zm_part_end(part);
 }
 
@@ -186,9 +189,11 @@ static void zm_copy_done(int read_error, unsigned long write_error,
 	zm_part_end(part);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Units
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static sector_t zm_unit_start(const struct zm_job *job, unsigned int unit)
 {
@@ -253,16 +258,23 @@ static void zm_read_part(struct zm_job *job, void *buffer, sector_t start,
 		     zm_part(job, units));
 }
 
-/* Sets @first and @nr to each run of set bits in turn. */
-#define zm_for_each_run(first, nr, mask, size)				\
-	for ((first) = find_first_bit(&(mask), (size));			\
-	     (first) < (size) &&					\
-	     ((nr) = find_next_zero_bit(&(mask), (size), (first)) - (first), 1); \
-	     (first) = find_next_bit(&(mask), (size), (first) + (nr)))
+/*
+ * The next run of units in a mask, behind the one at @first with @nr units, both
+ * of which are zero at the start.
+ */
+static bool zm_next_run(const struct zm_job *job, unsigned long units,
+			unsigned int *first, unsigned int *nr)
+{
+	*first = find_next_bit(&units, job->nr_units, *first + *nr);
+	*nr = find_next_zero_bit(&units, job->nr_units, *first) - *first;
+	return *nr;
+}
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Zeroing
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void zm_zero_by_device(struct zm_job *job, sector_t start, sector_t len,
 			      struct zm_part *part)
@@ -294,10 +306,10 @@ static void zm_zero_by_pages(struct zm_job *job, sector_t start, sector_t len,
 static unsigned long zm_zero_units(struct zm_job *job, unsigned long units,
 				   bool by_device)
 {
-	unsigned int first, nr;
+	unsigned int first = 0, nr = 0;
 
 	zm_parts_begin(job);
-	zm_for_each_run(first, nr, units, job->nr_units) {
+	while (zm_next_run(job, units, &first, &nr)) {
 		struct zm_part *part;
 
 		part = zm_part(job, GENMASK(first + nr - 1, first));
@@ -347,17 +359,19 @@ static unsigned long zm_make_zero(struct zm_job *job, unsigned long units)
 	return zm_zero_units(job, failed, false);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Copying
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /* Starts to copy units by kcopyd. */
 static void zm_copy_units(struct zm_job *job, unsigned long units)
 {
 	struct zmirror *zm = job->zm;
-	unsigned int first, nr;
+	unsigned int first = 0, nr = 0;
 
-	zm_for_each_run(first, nr, units, job->nr_units) {
+	while (zm_next_run(job, units, &first, &nr)) {
 		sector_t start = zm_unit_start(job, first);
 		sector_t len = zm_units_len(job, first, nr);
 		struct dm_io_region from = zm_where(&zm->source, start, len);
@@ -375,9 +389,9 @@ static void zm_copy_units(struct zm_job *job, unsigned long units)
 static void zm_write_units(struct zm_job *job, unsigned long units,
 			   unsigned int base)
 {
-	unsigned int first, nr;
+	unsigned int first = 0, nr = 0;
 
-	zm_for_each_run(first, nr, units, job->nr_units) {
+	while (zm_next_run(job, units, &first, &nr)) {
 		sector_t start = zm_unit_start(job, first);
 		sector_t len = zm_units_len(job, first, nr);
 		sector_t skip = start - zm_unit_start(job, base);
@@ -485,9 +499,9 @@ static unsigned long zm_read_and_write_all(struct zm_job *job,
 {
 	unsigned int most = ZM_BUFFER_SECTORS / job->zm->resync->unit_sectors;
 	unsigned long zero = 0;
-	unsigned int first, nr;
+	unsigned int first = 0, nr = 0;
 
-	zm_for_each_run(first, nr, units, job->nr_units) {
+	while (zm_next_run(job, units, &first, &nr)) {
 		nr = min(nr, most);
 		zero |= zm_read_and_write(job, first, nr, failed);
 	}
@@ -521,9 +535,11 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 	return failed;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Jobs
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 bool zm_resync_running(const struct zmirror *zm)
 {
@@ -711,9 +727,11 @@ void zm_resync_flush_dest(struct zmirror *zm)
 		zm_flush_end(zm->regions, &flush);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Making and freeing
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void zm_job_free(struct zm_job *job)
 {

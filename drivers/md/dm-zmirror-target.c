@@ -33,9 +33,11 @@
 static DEFINE_MUTEX(zm_mirrors_lock);
 static LIST_HEAD(zm_mirrors);
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Features
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * One word of the table line, `name` or `name:value`. @set stores a value, or
@@ -271,9 +273,11 @@ static int zm_parse_features(struct zmirror *zm, struct dm_arg_set *as)
 	return 0;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Constructor
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 struct zm_leg_errors {
 	char *open;
@@ -288,7 +292,7 @@ static const struct zm_leg_errors zm_source_errors = {
 	.open = "Cannot open source device",
 	.offset = "Invalid source offset",
 	.small = "Source device is too small",
-	.align = "Source offset or length is not a multiple of the source's logical block size",
+	.align = "Source offset or length is not a multiple of its logical block",
 	.zoned = "Source device is zoned",
 	.read_only = "Source device is read-only",
 };
@@ -297,7 +301,7 @@ static const struct zm_leg_errors zm_dest_errors = {
 	.open = "Cannot open destination device",
 	.offset = "Invalid destination offset",
 	.small = "Destination device is too small",
-	.align = "Destination offset or length is not a multiple of the destination's logical block size",
+	.align = "Destination offset or length is not a multiple of its logical block",
 	.zoned = "Destination device is zoned",
 	.read_only = "Destination device is read-only",
 };
@@ -386,7 +390,7 @@ static int zm_parse_region(struct zmirror *zm, const char *arg)
 		return -EINVAL;
 	}
 	if (sectors < block) {
-		ti->error = "Region size is less than a leg's logical block size";
+		ti->error = "Region size is less than a logical block of a leg";
 		return -EINVAL;
 	}
 	if (ti->len > (sector_t)sectors * ZM_MAX_REGIONS) {
@@ -484,7 +488,7 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	int r;
 
 	if (argc < 5) {
-		ti->error = "Missing arguments: two legs, each with an offset, and a region size are needed";
+		ti->error = "Missing arguments: source, offset, destination, offset, region size";
 		return -EINVAL;
 	}
 	zm = kzalloc(sizeof(*zm), GFP_KERNEL);
@@ -527,9 +531,11 @@ static void zmirror_dtr(struct dm_target *ti)
 	zm_destroy(zm);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * I/O
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static int zmirror_map(struct dm_target *ti, struct bio *bio)
 {
@@ -542,9 +548,11 @@ static int zmirror_end_io(struct dm_target *ti, struct bio *bio,
 	return zm_io_end(ti->private, bio, error);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Events
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 void zm_event(struct zmirror *zm, enum zm_event event)
 {
@@ -614,9 +622,11 @@ static void zm_event_work(struct work_struct *work)
 		dm_table_event(zm->ti->table);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Suspend and resume
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /* Lets resync go on, if nothing else holds it up. */
 static void zm_go_on(struct zmirror *zm)
@@ -698,7 +708,7 @@ static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
 static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 {
 	if (zm->dest_zeroed || zm->nosync)
-		DMWARN("%s: dest_zeroed and nosync are ignored: the regions of the running mirror are taken over",
+		DMWARN("%s: dest_zeroed and nosync ignored: running mirror's regions taken over",
 		       dm_table_device_name(zm->ti->table));
 
 	zm_io_drain(old);
@@ -741,9 +751,11 @@ static void zmirror_resume(struct dm_target *ti)
 	zm_go_on(zm);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Status and messages
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static const char *zm_state(const struct zmirror *zm)
 {
@@ -895,9 +907,11 @@ static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
 	return r;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Devices and limits
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * The source alone, for device-mapper takes from a mapped device what one of

@@ -113,14 +113,14 @@ struct zmirror {
 	bool active;
 	bool suspended;
 	bool source_failed;
-	struct mutex message_lock;
+	struct mutex message_lock;	/* one message at a time */
 	struct zm_resync *resync;
 
 	unsigned long events;
 	struct work_struct event_work;
 	struct workqueue_struct *event_wq;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* protects deferred */
 	struct bio_list deferred;
 	struct work_struct deferred_work;
 	struct workqueue_struct *wq;

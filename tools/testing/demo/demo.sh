@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A live mirror, shown in a guest; make demo.
+# A live mirror, shown in a guest; make demo. Fails when anything differs.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -39,9 +39,11 @@ long shim_fail_at;
 #define MAX_SPAN	24	/* sectors that one step moves, at most */
 #define TRACE		48
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * The world
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 enum phase {
 	FREE,
@@ -141,6 +143,7 @@ static const char * const count_names[N_COUNTS] = {
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
 	"attached", "stale ends", "in sync", "drains", "episodes",
 };
+
 static u64 counts[N_COUNTS];
 
 static char trace[TRACE][128];
@@ -194,9 +197,11 @@ static bool one_in(u32 n)
 	return !below(n);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Sectors
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void mark(u64 *masks, u32 region, bool on)
 {
@@ -259,9 +264,11 @@ static u32 pick_stride(u32 n)
 	return gcd(stride, n) == 1 ? stride : 1;
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * The rules
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void check(void)
 {
@@ -350,15 +357,17 @@ static void check_ended(unsigned int ended, u32 let_go)
 	if (!!(ended & ZM_ENDED_IN_SYNC) != (old_nr && !nr))
 		broken(5, "in sync is told wrongly: %u dirty regions, then %u",
 		       old_nr, nr);
-	if (!!(ended & ZM_ENDED_DIRTY) != (nr > old_nr))
+	if (nr > old_nr ? !(ended & ZM_ENDED_DIRTY) : ended & ZM_ENDED_DIRTY)
 		broken(5, "new dirty regions are told wrongly: %u, then %u",
 		       old_nr, nr);
 	counts[N_IN_SYNC] += !!(ended & ZM_ENDED_IN_SYNC);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Who waits for whom, by the design and not by the module
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static bool in_the_way(const struct zm_op *a, const struct zm_op *b)
 {
@@ -371,12 +380,12 @@ static bool in_the_way(const struct zm_op *a, const struct zm_op *b)
 	return (a->hold || b->hold) && (a->touch & b->touch);
 }
 
-/* Calls for each operation in flight or waiting, but @self. */
-static u32 for_each_other(const struct zm_op *self,
-			  u32 (*fn)(const struct zm_op *self, u64 serial,
-				    struct zm_op *other, u64 other_serial,
-				    enum phase phase, u64 *mixed),
-			  u64 serial)
+typedef u32 (*other_fn)(const struct zm_op *self, u64 serial,
+			struct zm_op *other, u64 other_serial, enum phase phase,
+			u64 *mixed);
+
+/* Adds up @fn of each operation in flight or waiting, but @self. */
+static u32 count_others(const struct zm_op *self, other_fn fn, u64 serial)
 {
 	u32 i, n = 0;
 
@@ -431,24 +440,26 @@ static u32 mix(const struct zm_op *self, u64 serial, struct zm_op *other,
 /* An operation has begun: nothing may be in its way. Returns the mixed regions. */
 static u64 begun(struct zm_op *op, u64 serial)
 {
-	if (for_each_other(op, earlier_in_the_way, serial))
+	if (count_others(op, earlier_in_the_way, serial))
 		broken(4, "an operation on chunk %u has not waited", op->chunk);
 	mixed_here = 0;
-	for_each_other(op, mix, serial);
+	count_others(op, mix, serial);
 	return mixed_here;
 }
 
 static void waits(struct zm_op *op, u64 serial)
 {
 	counts[N_WAIT]++;
-	if (!for_each_other(op, earlier_in_the_way, serial))
+	if (!count_others(op, earlier_in_the_way, serial))
 		broken(4, "an operation on chunk %u waits for nothing",
 		       op->chunk);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Requests
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static u32 request_len(const struct request *r)
 {
@@ -754,9 +765,11 @@ static void request_steps(struct request *r)
 		request_ends(r);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Copies
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void copy_begun(struct copy *c)
 {
@@ -957,9 +970,11 @@ static void ready(struct zm_op *op)
 	}
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * The destination's troubles
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 static void flush_begins(void)
 {
@@ -1041,9 +1056,11 @@ static void repair(void)
 	zm_dest_attach(w.zr);
 }
 
-/*---------------------------------------------------------------------------
+/*
+ * ------------------------------------------------------------------------
  * Steps
- *---------------------------------------------------------------------------*/
+ * ------------------------------------------------------------------------
+ */
 
 /* One step of something in flight; returns whether there was anything. */
 static bool progress(void)
