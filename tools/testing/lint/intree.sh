@@ -79,6 +79,6 @@ build m >>"$log" 2>&1 && [ -e "$tree/drivers/md/zmirror/dm-zmirror.ko" ] &&
 result 2 "built as a module" $?
 ! grep -n 'warning:\|WARNING:' "$log"
 result 3 "built without a warning" $?
-echo 1..$nr
+echo "1..$nr"
 echo "$((nr - failed)) passed, $failed failed"
 [ "$failed" = 0 ]

@@ -1,17 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Builds the module for a kernel: build-module.sh KERNEL [make arguments...]
+# Builds the module for a kernel: build-module.sh KERNEL MODULE [make arguments...]
 #
-# The sources are copied first, so that no object lands beside them. Prints the
-# path of the module; what make says goes to standard error.
+# The sources are copied first, so that no object lands beside them; MODULE is
+# where the module is put. Warnings go to standard error, and when it cannot be
+# built all that make says.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../../.." && pwd)
 cache=${ZMIRROR_CACHE:-/var/cache/dm-zmirror}
 kernel=$1
-shift
+module=$2
+shift 2
 
 facts=$("$here/kernels.sh" "$kernel")
 eval "$facts"
@@ -35,4 +37,4 @@ if [ -n "$ROOT" ]; then
 fi
 "${build[@]}" >"$ROOT$dir/log" 2>&1 || { cat "$ROOT$dir/log" >&2; exit 1; }
 grep -E 'warning|error' "$ROOT$dir/log" >&2 || :
-echo "$ROOT$dir/dm-zmirror.ko"
+cp "$ROOT$dir/dm-zmirror.ko" "$module"

@@ -62,7 +62,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/out" "$work/initrd"
 
 if [ "$module" != none ]; then
-	cp "$("$here/build-module.sh" "$kernel")" "$work/out/"
+	"$here/build-module.sh" "$kernel" "$work/out/dm-zmirror.ko"
 fi
 tty=no
 [ ! -t 0 ] || [ ! -t 1 ] || tty=yes
@@ -91,6 +91,7 @@ make_initrd()
 		esac >"$root/mod/$(printf %02d "$n").ko"
 	done
 
+	# shellcheck disable=SC2153 # the facts have ROOT
 	cat >"$root/init" <<-END
 	#!/bin/busybox sh
 	export PATH=/bin
