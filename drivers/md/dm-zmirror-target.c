@@ -757,11 +757,12 @@ static void zmirror_resume(struct dm_target *ti)
  * ------------------------------------------------------------------------
  */
 
-static const char *zm_state(const struct zmirror *zm)
+/* The state goes by the number of dirty regions that the same line shows. */
+static const char *zm_state(const struct zmirror *zm, u32 dirty)
 {
 	if (zm_dest_failed(zm->regions) || READ_ONCE(zm->source_failed))
 		return "stopped";
-	if (zm_in_sync(zm))
+	if (!dirty)
 		return "in_sync";
 	return READ_ONCE(zm->paused) ? "paused" : "resync";
 }
@@ -777,7 +778,7 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	dirty = zm_regions_dirty(zm->regions);
 
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
-	       zm_state(zm), READ_ONCE(zm->source_failed) ? 'R' : 'A',
+	       zm_state(zm, dirty), READ_ONCE(zm->source_failed) ? 'R' : 'A',
 	       zm_dest_failed(zm->regions) ? 'D' : 'A');
 	DMEMIT(" 9 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
