@@ -570,12 +570,14 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 			 u64 zeroes, u64 *raced)
 {
 	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
-	u64 good = copied & op->touch & ~op->raced;
 	unsigned long flags;
 	unsigned int ended = 0;
 	struct zm_op *begun;
+	u64 good;
 
+	/* Until the lock is taken, a write may begin and race. */
 	spin_lock_irqsave(&bucket->lock, flags);
+	good = copied & op->touch & ~op->raced;
 	*raced = copied & op->touch & op->raced;
 	if (copied & ~(zeroes & op->known_zero))
 		zr->written[op->chunk] = atomic_read(&zr->epoch);

@@ -108,7 +108,9 @@ mutant "a stale end is believed" \
 mutant "a stale copy is believed" \
 	's/if \(op->generation == \(u32\)atomic_read\(&zr->failures\)\) \{/if (1) {/'
 mutant "a copy of raced regions is believed" \
-	's/u64 good = copied & op->touch & ~op->raced;/u64 good = copied \& op->touch;/'
+	's/good = copied & op->touch & ~op->raced;/good = copied \& op->touch;/'
+mutant "a copy looks for races before it has the lock" \
+	'/Until the lock is taken, a write/{N;s/^/	good = copied \& op->touch \& ~op->raced;\n/}; s/^	good = copied & op->touch & ~op->raced;$//'
 mutant "raced regions are not told" \
 	's/\*raced = .*/*raced = 0;/'
 mutant "data is copied to zero regions" \

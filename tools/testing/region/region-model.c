@@ -26,6 +26,7 @@
 #include "../../../drivers/md/dm-zmirror-region.c"
 
 int shim_locks;
+void (*shim_before_lock)(void);
 unsigned long shim_allocs;
 long shim_fail_at;
 
@@ -671,6 +672,39 @@ static void request_moves(struct request *r, int leg)
 
 static u32 let_go;	/* operations that the last end let go */
 
+/*
+ * What is about to end. Until the module takes its lock others may begin, as on
+ * another processor; only then has it ended.
+ */
+static struct request *ending_request;
+static struct copy *ending_copy;
+
+static void new_request(void);
+
+static void before_lock(void)
+{
+	struct request *r = ending_request;
+	struct copy *c = ending_copy;
+
+	if (!r && !c)
+		return;
+	ending_request = NULL;
+	ending_copy = NULL;
+	if (one_in(4))
+		new_request();
+	if (r) {
+		set_busy(&r->op, -1);
+		if ((r->op.legs & ZM_DEST) && r->op.kind != ZM_OP_ZEROES)
+			set_coming(r->op.chunk, r->op.touch, -1);
+		r->phase = FREE;
+	} else {
+		set_busy(&c->op, -1);
+		set_coming(c->op.chunk, c->data, -1);
+		c->phase = FREE;
+	}
+	remember();
+}
+
 static void dest_error(u32 generation)
 {
 	if (!zm_dest_fail(w.zr, generation))
@@ -697,9 +731,9 @@ static void request_ends(struct request *r)
 {
 	struct zm_op *op = &r->op;
 	bool both = op->legs & ZM_DEST;
-	bool zeroes = op->kind == ZM_OP_ZEROES;
+	bool zeroes = op->kind == ZM_OP_ZEROES, discard;
 	unsigned int failed = 0, ended;
-	u64 good = covered(op) & ~r->mixed, clean = 0;
+	u64 good = covered(op), clean = 0;
 	u32 chunk = op->chunk;
 	u64 touch = op->touch;
 
@@ -721,24 +755,22 @@ static void request_ends(struct request *r)
 		failed |= ZM_DEST;
 	}
 
-	/* What may become clean, and known to be zero. */
-	if (!failed && op->kind != ZM_OP_DISCARD && both)
-		clean = good;
-	else if (!failed && zeroes)
-		clean = good & w.zr->zero[chunk];
-
-	set_busy(op, -1);
-	if (both && !zeroes)
-		set_coming(chunk, touch, -1);
-	r->phase = FREE;
 	note("request %llu ends, failed %u", (unsigned long long)r->serial,
 	     failed);
 
-	remember();
 	let_go = 0;
+	ending_request = r;
+	discard = op->kind == ZM_OP_DISCARD;
 	ended = zm_op_end(w.zr, op, failed &
 			  ~(r->fails[1] || r->changes ? 0 : ZM_DEST));
 	memset(op, 0xa5, sizeof(*op));
+
+	/* What may have become clean, and known to be zero. */
+	good &= ~r->mixed;
+	if (!failed && !discard && both)
+		clean = good;
+	else if (!failed && zeroes)
+		clean = good & old_zero[chunk];
 	check_bits(chunk, clean, zeroes && both ? clean : 0, "an end");
 	if (failed && (touch & ~w.zr->dirty[chunk]))
 		broken(3, "a failure leaves regions clean");
@@ -889,7 +921,6 @@ static void copy_ends(struct copy *c)
 {
 	struct zm_op *op = &c->op;
 	u64 copied = op->touch, zeroes = op->touch & ~c->data, clean, raced;
-	u64 data = c->data, touch = op->touch;
 	u32 chunk = op->chunk;
 	bool hold = op->hold;
 	unsigned int ended;
@@ -906,22 +937,18 @@ static void copy_ends(struct copy *c)
 		counts[N_COPY_ERROR]++;
 		dest_error(op->generation);
 	}
+	note("copy %llu ends: copied %#llx, zero %#llx",
+	     (unsigned long long)c->serial, (unsigned long long)copied,
+	     (unsigned long long)zeroes);
+
+	let_go = 0;
+	ending_copy = c;
+	ended = zm_copy_end(w.zr, op, copied, zeroes, &raced);
 	clean = copied & ~c->mixed;
 	if (op->generation != (u32)atomic_read(&w.zr->failures)) {
 		counts[N_STALE]++;
 		clean = 0;
 	}
-
-	set_busy(op, -1);
-	set_coming(chunk, data, -1);
-	c->phase = FREE;
-	note("copy %llu ends: copied %#llx, zero %#llx",
-	     (unsigned long long)c->serial, (unsigned long long)copied,
-	     (unsigned long long)zeroes);
-
-	remember();
-	let_go = 0;
-	ended = zm_copy_end(w.zr, op, copied, zeroes, &raced);
 	check_bits(chunk, clean, clean & zeroes, "the end of a copy");
 	check_ended(ended, let_go);
 	if (raced != (copied & c->mixed))
@@ -936,7 +963,6 @@ static void copy_ends(struct copy *c)
 		c->again = one_in(10) ? 0 : raced;
 		c->again_chunk = chunk;
 	}
-	(void)touch;
 }
 
 static void copy_steps(struct copy *c)
@@ -1366,6 +1392,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < 10; i++)
 		random64();
 
+	shim_before_lock = before_lock;
 	out_of_memory();
 	geometry();
 	flushes();

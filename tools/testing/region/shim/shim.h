@@ -202,6 +202,7 @@ static inline void list_del(struct list_head *entry)
 typedef struct { bool held; } spinlock_t;
 
 extern int shim_locks;
+extern void (*shim_before_lock)(void);	/* what others do meanwhile */
 
 static inline void spin_lock_init(spinlock_t *lock)
 {
@@ -224,7 +225,7 @@ static inline void shim_unlock(spinlock_t *lock)
 }
 
 #define spin_lock_irqsave(lock, flags)		\
-	do { (flags) = 0; shim_lock(lock); } while (0)
+	do { (flags) = 0; shim_before_lock(); shim_lock(lock); } while (0)
 #define spin_unlock_irqrestore(lock, flags)	\
 	do { (void)(flags); shim_unlock(lock); } while (0)
 

@@ -1,65 +1,97 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# copy_mode:async: a write ends when the source has it, and resync follows.
+# copy_mode:async: a write ends when the source has it, however slow the
+# destination is; resync follows. The mode may change at any time.
 
-# shellcheck disable=SC2154 # variables are set by new_loop
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-SECTORS=32768
+SECTORS=32768	# 256 regions
+DELAY=$((400 * ZM_SLOWER))	# milliseconds that a write to it takes
+
+# A mirror in sync on the caller's legs, whose destination becomes slow then.
+new_slow_pair() # [FEATURE...]
+{
+	need_target delay && new_loop src $((SECTORS / 2))K &&
+		new_loop dst $((SECTORS / 2))K || return
+	new_dm slow "0 $SECTORS linear $dst 0" || return
+	must fill "$src" 65536 4
+	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 "$@" && wait_sync m &&
+		dm_swap slow "0 $SECTORS delay $dst 0 0 $dst 0 $DELAY"
+}
+
+# Stores the milliseconds in TOOK.
+timed_io() # REQUEST...
+{
+	local begin=$EPOCHREALTIME end
+
+	must io "$ZM_DEV/m" "$@"
+	end=$EPOCHREALTIME
+	TOOK=$(((${end/./} - ${begin/./}) / 1000))
+}
+
+eight_writes() # START
+{
+	local i requests=()
+
+	for ((i = 0; i < 8; i++)); do
+		requests+=("write:$(($1 + i * 200704)):4096")
+	done
+	timed_io "${requests[@]}"
+}
 
 settled()
 {
+	dm_swap slow "0 $SECTORS linear $dst 0"
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 }
 
-new_slow_pair() # FEATURE...
-{
-	need_target delay && new_loop src 16M && new_loop dst 16M || return
-	new_dm slow "0 $SECTORS delay $dst 0 0 $dst 0 500" || return
-	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 nosync "$@"
-}
-
-milliseconds()
-{
-	local up
-
-	read -r up _ < /proc/uptime
-	NOW=$((10#${up/./} * 10))
-}
-
-# Eight writes to a destination that takes half a second for each.
-timed_writes() # stored in TOOK
-{
-	local i requests=() begin
-
-	for i in 0 1 2 3 4 5 6 7; do
-		requests+=("write:$((i * 1000448)):4096")
-	done
-	milliseconds
-	begin=$NOW
-	must io "$ZM_DEV/m" "${requests[@]}"
-	milliseconds
-	TOOK=$((NOW - begin))
-}
-
 t_slow_destination()
 {
-	new_slow_pair copy_mode:async || return
-	timed_writes
-	expect_le "milliseconds of eight writes" "$TOOK" 2000
-	settled
+	local src dst
 
-	message m set copy_mode sync
-	timed_writes
-	expect_ge "milliseconds of eight writes in sync mode" "$TOOK" 4000
+	new_slow_pair || return
+	eight_writes 0
+	expect_ge "ms of eight writes in sync mode" "$TOOK" $((8 * DELAY))
+	message m set copy_mode async
+	eight_writes 4194304
+	expect_le "ms of eight writes in async mode" "$TOOK" $((4 * DELAY))
 	settled
 }
+zm_test "a slow destination slows nobody" t_slow_destination
+
+# A second copy of a region holds writes back, but a first one does not.
+t_under_copy()
+{
+	local src dst
+
+	new_slow_pair copy_mode:async || return
+	eight_writes 4194304
+	eight_writes 4194304
+	expect_le "ms of eight writes to regions under copy" "$TOOK" \
+		$((4 * DELAY))
+	settled
+}
+zm_test "a write does not wait for the first copy of its region" t_under_copy
+
+t_flush()
+{
+	local src dst
+
+	new_slow_pair copy_mode:async && message m pause || return
+	timed_io write:0:4096 flush:0:0 dsync:65536:4096 flush:0:0
+	expect_le "ms of two writes and flushes" "$TOOK" $((2 * DELAY))
+	message m resume
+	settled
+}
+zm_test "a flush does not wait for a slow destination" t_flush
 
 t_dirty()
 {
+	local src dst
+
 	new_loop src 16M && new_loop dst 16M || return
 	new_mirror m "$src" 0 "$dst" 0 128 nosync copy_mode:async paused ||
 		return
@@ -69,34 +101,43 @@ t_dirty()
 	counters "$dst"
 	expect_eq "sectors written to the destination" "${ZM_IO[written]}" 0
 	message m resume
-	settled
+	wait_sync m || return
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 }
+zm_test "what was written is dirty until resync has been there" t_dirty
+
+t_zeroes()
+{
+	local src dst
+
+	new_slow_pair copy_mode:async || return
+	must io "$ZM_DEV/m" zeroes:0:65536 punch:262144:65536 \
+		zeroout:1048576:65536 discard:2097152:262144 \
+		zeroes:65536:65536 punch:131072:65536
+	settled || return
+	expect_eq "regions known to be zero" "${ZM_ST[zero]}" 196
+}
+zm_test "zeroes and discards" t_zeroes
 
 t_switching()
 {
-	local fio i
+	local src dst i
 
 	need_program fio && new_loop src 16M && new_loop dst 16M || return
+	must fill "$src" 65536 4
 	new_mirror m "$src" 0 "$dst" 0 128 || return
-	zm_fio --name=v --filename="$ZM_DEV/m" --rw=randwrite --size=12m \
-		--bsrange=4k-64k --iodepth=16 --verify=crc32c \
-		--verify_fatal=1 --output-format=terse > "$ZM_DIR/fio.out" 2>&1 &
-	fio=$!
-	for ((i = 0; i < 200; i++)); do
+	start_load --name=v --filename="$ZM_DEV/m" --size=8m --bsrange=512-128k
+	for ((i = 0; i < 40; i++)); do
 		message m set copy_mode async
 		rest 0.05
 		message m set copy_mode sync
 		rest 0.05
-		kill -0 "$fio" 2> /dev/null || break
+		load_goes_on || break
 	done
-	finish "$fio" 100 "fio with verify" ||
-		ktap_print_msg "$(tail -n 3 "$ZM_DIR/fio.out")"
-	rm -f "$ZM_DIR/fio.out"
-	expect_ge "switches" "$i" 1
-	settled
+	stop_load
+	wait_sync m || return
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 }
-
-zm_test "a slow destination slows nobody" t_slow_destination
-zm_test "what was written is dirty until resync has been there" t_dirty
 zm_test "switching both ways under fio with verify" t_switching
+
 zm_run

@@ -25,7 +25,8 @@
 
 ZM_ID="zmt$$"			# begins the name of everything that is made
 export LC_ALL=C			# what programs say, and no time lost on languages
-ZM_LIMIT=${ZM_LIMIT:-60}	# seconds that one command may take
+ZM_SLOWER=$((${ZM_SLOW:+4} + 1))	# ZM_SLOW: a kernel with many checks
+ZM_LIMIT=${ZM_LIMIT:-$((60 * ZM_SLOWER))}	# seconds that one command may take
 ZM_LIB_DIR=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 KSFT_PASS=0
@@ -217,7 +218,7 @@ run_fails()
 # job that cannot be killed, too.
 finish() # PID SECONDS WHAT
 {
-	local deadline=$((SECONDS + $2)) rc
+	local deadline=$((SECONDS + $2 * ZM_SLOWER)) rc
 
 	while kill -0 "$1" 2> /dev/null; do
 		if [ "$SECONDS" -ge "$deadline" ]; then
@@ -458,7 +459,7 @@ new_disk() # VARIABLE DEVICE [NAME]
 
 drop_loop() # DEVICE FILE
 {
-	rm -f "$2"
+	[ ! -e "$2" ] || ask unlink "$2"
 	ask detach "$1"
 }
 
@@ -468,7 +469,7 @@ new_loop() # VARIABLE SIZE [BLOCK [OPTION of attach...]]
 {
 	local file="$ZM_DIR/$1.$((++ZM_SERIAL))"
 
-	truncate -s "$2" "$file" && attach_loop "$1" "$file" "${@:3}"
+	must make "$file" "$2" && attach_loop "$1" "$file" "${@:3}"
 }
 
 attach_loop() # VARIABLE FILE [BLOCK [OPTION of attach...]]
@@ -532,9 +533,12 @@ new_scsi() # VARIABLE MIBYTES [PARAMETER of scsi_debug...]
 
 drop_dm() # NAME
 {
-	dm info "$1" || return 0
+	if ! dm info "$1"; then
+		[ ! -L "$ZM_DEV/$1" ] || ask unlink "$ZM_DEV/$1"
+		return 0
+	fi
 	[[ $ZM_ANSWER != *suspended ]] || dm resume "$1" noflush
-	dm remove "$1" && rm -f "$ZM_DEV/$1"
+	must_dm remove "$1" && ask unlink "$ZM_DEV/$1"
 }
 
 # A mapped device of this NAME, its path is $ZM_DEV/NAME. A TABLE is lines with
@@ -543,9 +547,10 @@ new_dm() # NAME [TABLE]
 {
 	must_dm create "$@" || return
 	undo drop_dm "$1"
+	[ ! -L "$ZM_DEV/$1" ] || ask unlink "$ZM_DEV/$1"
 	dm info "$1"
 	ZM_DISK[$ZM_DEV/$1]=dm-${ZM_ANSWER%% *}
-	ln -sf "/dev/dm-${ZM_ANSWER%% *}" "$ZM_DEV/$1"
+	must link "/dev/dm-${ZM_ANSWER%% *}" "$ZM_DEV/$1"
 }
 
 # Puts another table under a mapped device.
@@ -566,7 +571,10 @@ disk_of() # DEVICE
 
 sectors_of() # DEVICE
 {
-	cat "/sys/class/block/$(disk_of "$1")/size"
+	local size
+
+	read -r size < "/sys/class/block/${ZM_DISK[$1]:-${1##*/}}/size"
+	printf '%s' "$size"
 }
 
 # Stores what a device has done since it was made in ZM_IO: sectors read, written,
@@ -615,8 +623,34 @@ expect_zero() # DEVICE OFFSET LENGTH, in sectors
 # fio with what all its jobs have in common; each --name begins a job.
 zm_fio() # OPTION...
 {
-	fio --direct=1 --ioengine=libaio --allow_file_create=0 \
-		--group_reporting "$@"
+	fio --direct=1 --ioengine=libaio --allow_file_create=0 --thread \
+		--output-format=terse "$@"
+}
+
+# Writes and verifies in the background, again and again, until stop_load.
+start_load() # OPTION of fio...
+{
+	until [ -e "$ZM_DIR/enough" ]; do
+		zm_fio --rw=randwrite --iodepth=16 --verify=crc32c \
+			--verify_fatal=1 "$@" || break
+	done > "$ZM_DIR/fio.out" 2>&1 &
+	ZM_LOAD=$!
+}
+
+load_goes_on()
+{
+	kill -0 "$ZM_LOAD" 2> /dev/null || wrong "fio is gone"
+}
+
+stop_load()
+{
+	must make "$ZM_DIR/enough" 0
+	finish "$ZM_LOAD" 120 "fio with verify" ||
+		ktap_print_msg "$(tail -n 5 "$ZM_DIR/fio.out")"
+	grep -q -E '^fio: |verify: ' "$ZM_DIR/fio.out" &&
+		wrong "fio says: $(grep -m 3 -E '^fio: |verify: ' "$ZM_DIR/fio.out")"
+	ask unlink "$ZM_DIR/enough"
+	ask unlink "$ZM_DIR/fio.out"
 }
 
 # ---------------------------------------------------------------------------
@@ -690,7 +724,7 @@ status_line() # NAME
 
 wait_until() # WHAT SECONDS COMMAND...
 {
-	local deadline=$((SECONDS + $2 + 1))
+	local deadline=$((SECONDS + $2 * ZM_SLOWER + 1))
 
 	until "${@:3}"; do
 		[ "$SECONDS" -lt "$deadline" ] ||
@@ -713,7 +747,7 @@ status_at_least() # NAME KEY VALUE
 # A mirror under writes is in sync and out of it by turns.
 wait_state() # NAME STATE [SECONDS]
 {
-	wait_until "$1 is $2" "${3:-$ZM_LIMIT}" status_is "$1" state "$2" ||
+	wait_until "$1 is $2" "${3:-60}" status_is "$1" state "$2" ||
 		wrong "the status is $ZM_ANSWER"
 }
 

@@ -71,6 +71,8 @@ for region in 8 128; do
 	zm_test "resync with dest_zeroed, regions of $region sectors" \
 		t_resync $bytes 512 dest_zeroed
 	for piece in 512 4096 65536 1048576; do
+		# Very many writes, of which few are to one region.
+		[ $((region * piece)) -ne 65536 ] || continue
 		zm_test "writes of $piece bytes, regions of $region sectors" \
 			t_write $bytes 512 "$piece" dest_zeroed nosync
 	done

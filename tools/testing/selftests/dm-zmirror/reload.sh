@@ -60,7 +60,7 @@ t_adopts()
 	reload_mirror m "$src" 0 "$dst" 0 0
 	expect "still in sync" status_is m state in_sync
 	expect_quiet "reloads"
-	must io "$ZM_DEV/m" write:100000:200704 punch:1048576:1048576
+	must io "$ZM_DEV/m" write:102400:200704 punch:1048576:1048576
 	wait_sync m || return
 	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 }

@@ -20,9 +20,12 @@ info NAME                       minor, open count, event number, and
                                 "active" or "suspended"
 remove NAME
 
-Loop devices:
+Loop devices and files:
 attach FILE BLOCK [readonly] [partscan]     answers with the device
 detach DEVICE
+make FILE SIZE                  a sparse file; K, M, G or T may follow the size
+link TARGET PATH                a symbolic link
+unlink PATH
 
 Content; devices are read and written past their cache:
 fill FILE BYTES [EVERY [FIRST [SEED]]]
@@ -174,7 +177,7 @@ def dm_info(name):
 
 
 # ---------------------------------------------------------------------------
-# Loop devices
+# Loop devices and files
 # ---------------------------------------------------------------------------
 
 # struct loop_config: fd, block size, struct loop_info64 of which only the flags
@@ -209,6 +212,22 @@ def loop_attach(path, block, *flags):
 def loop_detach(device):
     with open(device, "rb") as fd:
         fcntl.ioctl(fd, LOOP_CLR_FD)
+
+
+def make(path, size):
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    length = (int(size[:-1]) << units[size[-1]] if size[-1] in units
+              else int(size))
+    with open(path, "xb") as file:
+        file.truncate(length)
+
+
+def link(target, path):
+    os.symlink(target, path)
+
+
+def unlink(path):
+    os.unlink(path)
 
 
 # ---------------------------------------------------------------------------
@@ -451,6 +470,7 @@ COMMANDS = {
     "suspend": dm_suspend, "resume": dm_resume, "message": dm_message,
     "status": dm_lines, "table": dm_table, "info": dm_info,
     "remove": dm_remove, "attach": loop_attach, "detach": loop_detach,
+    "make": make, "link": link, "unlink": unlink,
     "fill": fill, "poke": poke, "copy": copy, "io": io, "equal": equal,
     "zero": zero, "allocated": allocated, "log": log,
 }
