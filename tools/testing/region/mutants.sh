@@ -36,7 +36,7 @@ mutant()
 		failed=$((failed + 1))
 		return
 	fi
-	if said=$(timeout 60 "$dir/model" -n "${STEPS:-3000000}" -s 1 2>&1); then
+	if said=$(timeout 60 "$dir/model" -n "${STEPS:-20000000}" -s 1 2>&1); then
 		echo "not ok $nr $name: survives"
 		failed=$((failed + 1))
 	else
