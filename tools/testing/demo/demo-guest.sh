@@ -91,7 +91,7 @@ read_status()
 shown=-10
 progress() # DONE TOTAL REMARK
 {
-	local percent=$(($1 * 100 / $2)) width=$((columns - 60)) full bar
+	local percent=$(($1 * 100 / $2)) width=$((columns - 62)) full bar
 
 	[ "$width" -le 40 ] || width=40
 	[ "$width" -ge 10 ] || width=10
@@ -102,7 +102,7 @@ progress() # DONE TOTAL REMARK
 		bar+=.
 	done
 	if [ "$tty" = yes ]; then
-		printf '\r  [%s] %3d %%  %-44s' "$bar" "$percent" "$3"
+		printf '\r  [%s] %3d %%  %-46s' "$bar" "$percent" "$3"
 	elif [ $((SECONDS - shown)) -ge 3 ] || [ "$1" = "$2" ]; then
 		shown=$SECONDS
 		printf '  [%s] %3d %%  %s\n' "$bar" "$percent" "$3"
@@ -116,7 +116,7 @@ watch_resync()
 
 	while :; do
 		read_status
-		printf -v remark '%d MiB copied, %d skipped, fio wrote %d' \
+		printf -v remark '%d MiB copied, %d skipped; %d written meanwhile' \
 			$((figure[copied] / 2048)) $((figure[skipped] / 2048)) \
 			$(($(written "$mirror") - mounted))
 		progress "${status[3]%/*}" "${status[3]#*/}" "$remark"
@@ -159,8 +159,10 @@ echo "  # dmsetup create demo --table \\"
 echo "      '$line'"
 echo "  # mount /dev/mapper/demo /mnt"
 echo
-dm create demo --table "$line" >"$log" 2>&1 ||
+if ! dm create demo --table "$line" >"$log" 2>&1; then
+	dmesg | grep 'device-mapper: ' | tail -n 2 >>"$log"
 	die "the mirror cannot be created"
+fi
 quiet dm mknodes
 mirror=/dev/dm-$(dm info --columns --noheadings -o minor demo)
 quiet mount /dev/mapper/demo "$dir/mnt"
@@ -191,9 +193,9 @@ tty=no watch_resync >/dev/null
 ours=$(($(written "$dest") - before))
 quiet dm remove demo
 quiet losetup -d "$dest"
-printf "The file system is unmounted; the two are compared, byte for byte: "
+echo "The file system is unmounted; the two are compared, byte for byte:"
 compare "$dir/dest"
-echo "equal."
+echo "  they are equal."
 
 # Its regions are of 1 MiB, which make it faster than small ones.
 echo "The same source, to another sparse file, by dm-mirror, with nothing beside it:"

@@ -36,6 +36,8 @@ exec </dev/hvc0 >/dev/hvc0 2>&1
 status=97
 if [ ! -e /out/dm-zmirror.ko ] ||
    { modprobe dm-mod && insmod /out/dm-zmirror.ko; }; then
+	# The node of device-mapper's control device is there after this.
+	dmsetup mknodes >/dev/null 2>&1
 	cd "$TOP" || exit
 	setsid -c -w bash /out/command
 	status=$?
