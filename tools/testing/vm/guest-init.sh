@@ -8,6 +8,13 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root TERM=${TERM:-linux} LANG=C.UTF-8
 export DM_DISABLE_UDEV=1 ZM_IN_GUEST=1
 
+# shellcheck disable=SC1091
+. /out/facts
+
+# The project may lie below one of the mounts that follow.
+mkdir -p /zmirror-top
+mount --bind "$TOP" /zmirror-top
+
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
@@ -17,14 +24,13 @@ mount -t devpts pts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777,size=90% tmp /tmp
 mount -t tmpfs -o mode=755 run /run
+[ -d "$TOP" ] || { mkdir -p "$TOP" && mount --bind /zmirror-top "$TOP"; }
 mount -t tmpfs -o mode=755 etclvm /etc/lvm 2>/dev/null
 mount -t debugfs debug /sys/kernel/debug 2>/dev/null
 mount -t tracefs trace /sys/kernel/tracing 2>/dev/null
 hostname zmirror
 ip link set lo up 2>/dev/null
 
-# shellcheck disable=SC1091
-. /out/facts
 modprobe configfs 2>/dev/null
 mount -t configfs config /sys/kernel/config 2>/dev/null
 echo "$HUNG_TASK" >/proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
