@@ -100,7 +100,7 @@ versions()
 		--exclude=dm-zmirror-compat.h drivers/md/*.[ch]
 }
 
-# As in the kernel's tree, fragments of a configuration bear none.
+# As in the kernel's tree, fragments of a configuration and the like bear none.
 licences()
 {
 	local file
@@ -108,7 +108,8 @@ licences()
 	git ls-files -co --exclude-standard |
 	while read -r file; do
 		case "$file" in
-		*.md|*.config|.gitignore|*/.gitignore|*/.shellcheckrc) continue ;;
+		*.md|*.config|*/README|*/config|*/settings) continue ;;
+		.gitignore|*/.gitignore|*/.shellcheckrc) continue ;;
 		esac
 		[ ! -f "$file" ] || head -n 3 "$file" |
 			grep -qE 'SPDX-License-Identifier: GPL-2\.0(-only)?( |$)' ||

@@ -613,7 +613,7 @@ expect_zero() # DEVICE OFFSET LENGTH, in sectors
 # fio with what all its jobs have in common; each --name begins a job.
 zm_fio() # OPTION...
 {
-	fio --direct=1 --ioengine=libaio --allow_file_create=0 --thread \
+	fio --direct=1 --ioengine=libaio --allow_file_create=0 --verify_state_save=0 --thread \
 		--output-format=terse "$@"
 }
 
