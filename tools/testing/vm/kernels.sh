@@ -29,6 +29,13 @@ facts()
 	printf 'RELEASE=%q\nIMAGE=%q\nMODULES=%q\nKDIR=%q\nROOT=%q\n' "$@"
 }
 
+# The lists of packages may be older than what the mirror has.
+get()
+{
+	apt-get download -q "$1" ||
+		{ apt-get update -q && apt-get download -q "$1"; }
+}
+
 # The headers are installed, and tell the release; the image of the same
 # release is only unpacked.
 stock()
@@ -47,9 +54,8 @@ stock()
 		(
 			cd "$tmp"
 			chmod 755 .
-			apt-get download -q "linux-image-$release" >&2 ||
-				{ apt-get update -q >&2 &&
-				  apt-get download -q "linux-image-$release" >&2; }
+			get "linux-image-$release" >"$cache/download.log" 2>&1 ||
+				{ cat "$cache/download.log" >&2; exit 1; }
 			dpkg-deb -x linux-image-*.deb .
 			rm -f linux-image-*.deb
 			depmod -b "$tmp" "$release"
