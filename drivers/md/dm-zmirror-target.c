@@ -363,12 +363,17 @@ static bool zm_legs_overlap(const struct zmirror *zm)
 	       source < dest + len && dest < source + len;
 }
 
+/* The logical block of the mirror, in sectors: the larger one of the legs'. */
+static u32 zm_block_sectors(const struct zmirror *zm)
+{
+	return max(bdev_logical_block_size(zm->source.dev->bdev),
+		   bdev_logical_block_size(zm->dest.dev->bdev)) >> SECTOR_SHIFT;
+}
+
 static int zm_parse_region(struct zmirror *zm, const char *arg)
 {
 	struct dm_target *ti = zm->ti;
-	u32 block = max(bdev_logical_block_size(zm->source.dev->bdev),
-			bdev_logical_block_size(zm->dest.dev->bdev)) >>
-		    SECTOR_SHIFT;
+	u32 block = zm_block_sectors(zm);
 	u32 sectors;
 
 	if (kstrtou32(arg, 10, &sectors)) {
@@ -418,6 +423,15 @@ static int zm_parse_legs(struct zmirror *zm, struct dm_arg_set *as)
 		return r;
 	if (zm_legs_overlap(zm)) {
 		ti->error = "Source and destination overlap";
+		return -EINVAL;
+	}
+
+	/*
+	 * Device-mapper asks this of a device that it knows of, but not before
+	 * the resume.
+	 */
+	if (zm->source.start & (zm_block_sectors(zm) - 1)) {
+		ti->error = "Source offset is not a multiple of the destination's logical block";
 		return -EINVAL;
 	}
 	return 0;

@@ -44,6 +44,7 @@ if [ ! -e /out/dm-zmirror.ko ] ||
    { modprobe dm-mod && insmod /out/dm-zmirror.ko; }; then
 	# The node of device-mapper's control device is there after this.
 	dmsetup mknodes >/dev/null 2>&1
+	[ ! -e /out/dm-zmirror.ko ] || export ZM_MODULE=/out/dm-zmirror.ko
 	cd "$TOP" || exit
 	setsid -c -w bash /out/command
 	status=$?

@@ -107,6 +107,37 @@ t_block_size_grows()
 zm_test "a length that is no multiple of the larger block is refused" \
 	t_block_size_grows
 
+# What fits one leg may not fit the block of the other one; said by the load,
+# so that nobody is left with a suspended device.
+t_offsets_and_blocks()
+{
+	local src src_file four legs
+
+	new_loop src 8M && new_loop four 8M 4096 || return
+	new_dm m || return
+	for legs in "$src 4 $four 0" "$src 8 $four 4" "$four 4 $src 0" \
+		    "$src 7 $four 8"; do
+		must_fail load "$ZM_ID-m" "0 8192 zmirror $legs 128"
+	done
+	must fill "$src_file" 65536 3
+	must_dm load m "0 8192 zmirror $src 8 $four 16 128"
+	must_dm resume m
+	wait_sync m
+	expect_equal "$src" 8 "$four" 16 8192
+
+	# The offset of a destination is a matter of its own block alone.
+	must_dm load m "0 8192 zmirror $four 16 $src 8 128"
+	must_dm suspend m
+	must_dm resume m
+	wait_sync m
+	must_dm load m "0 8192 zmirror $four 16 $src 3 128"
+	must_dm suspend m
+	must_dm resume m
+	wait_sync m
+	expect_equal "$four" 16 "$src" 3 8192
+}
+zm_test "offsets that do not fit a block are refused" t_offsets_and_blocks
+
 t_dest_size()
 {
 	local src src_file dst big
