@@ -17,8 +17,8 @@ TIME=${ZM_TIME:-$((2 * ZM_SLOWER))}	# seconds of load
 new_leg() # VARIABLE KIND
 {
 	case $2 in
-	loop)	new_loop "$1" $SIZE ;;
-	loop4k)	new_loop "$1" $SIZE 4096 ;;
+	loop)	new_loop "$1" "$SIZE" ;;
+	loop4k)	new_loop "$1" "$SIZE" 4096 ;;
 	null)	new_null "$1" $((SIZE / 1048576)) ;;
 	esac
 }
@@ -83,7 +83,7 @@ t_load() # SOURCE_KIND DEST_KIND REGION [FEATURE...]
 	expect_ge "sectors read by resync" "${ZM_ST[read]}" $((TAIL / 512))
 	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 	# What the zero bits claim is still believed, so it must be true.
-	must io "$ZM_DEV/m" zeroes:0:$SIZE
+	must io "$ZM_DEV/m" "zeroes:0:$SIZE"
 	wait_sync m || return
 	expect_eq "regions known to be zero" "${ZM_ST[zero]}" "${ZM_ST[total]}"
 	expect_zero "$src" 0 "$SECTORS"
