@@ -56,6 +56,22 @@ static inline void zm_keep_write_zeroes(struct queue_limits *to,
 #endif
 }
 
+/**
+ * zm_discard_misaligned - whether nobody knows where granules begin
+ * @bdev: a device
+ *
+ * It is made of devices whose granules do not fit together. Newer kernels do not
+ * tell: the larger granule counts, which is a multiple of the other.
+ */
+static inline bool zm_discard_misaligned(struct block_device *bdev)
+{
+#ifdef ZM_DISCARD_MISALIGNED
+	return bdev_get_queue(bdev)->limits.discard_misaligned;
+#else
+	return false;
+#endif
+}
+
 /*
  * The arguments of what dm_io calls when a request has ended, and whether any
  * part of the request failed. Newer kernels tell apart what a device does not

@@ -3,11 +3,16 @@
  * The foreground of a zmirror; see dm-zmirror-io.h.
  */
 #include "dm-zmirror-io.h"
+#include "dm-zmirror-compat.h"
 #include "dm-zmirror-resync.h"
 #include "dm-zmirror-zero.h"
 
 #include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
+#include <linux/dm-io.h>
+#include <linux/list.h>
+#include <linux/math.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 
 /*
@@ -15,6 +20,8 @@
  * Types
  * ------------------------------------------------------------------------
  */
+
+#define ZM_MOST_PAGES	8192U	/* sectors of zero pages for one operation */
 
 enum zm_io_kind {
 	ZM_IO_PASS,		/* nothing is to be done at its end */
@@ -27,8 +34,9 @@ enum zm_io_kind {
  * so that no path below allocates anything.
  *
  * An operation on both legs has the source's bio, which is device-mapper's,
- * and @dest. @legs counts those that have not ended; whoever brings it to zero
- * ends the operation, in the context in which it finds itself.
+ * and @dest, or requests that make zeroes on the destination. @legs counts those
+ * that have not ended; whoever brings it to zero ends the operation, in the
+ * context in which it finds itself.
  */
 struct zm_io {
 	struct zmirror *zm;
@@ -37,6 +45,7 @@ struct zm_io {
 	bool source_ended;
 	blk_status_t dest_status;
 	atomic_t legs;
+	struct list_head zeroing;	/* place in zmirror.zeroing */
 	struct bvec_iter payload;	/* of the bio, before it was submitted */
 	union {
 		struct zm_op op;
@@ -156,14 +165,55 @@ int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error)
 	return DM_ENDIO_DONE;
 }
 
+/* A request to the destination has ended, or a part of one. */
+static void zm_dest_put(struct zm_io *io)
+{
+	if (atomic_dec_and_test(&io->legs))
+		bio_endio(zm_io_bio(io));
+}
+
+static void zm_zero_later(struct zm_io *io)
+{
+	struct zmirror *zm = io->zm;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zm->lock, flags);
+	list_add_tail(&io->zeroing, &zm->zeroing);
+	spin_unlock_irqrestore(&zm->lock, flags);
+	queue_work(zm->wq, &zm->zeroing_work);
+}
+
+/*
+ * Whether the destination cannot zero as it had offered. The zeroes are made in
+ * another way then; meanwhile the operation is in flight as before.
+ */
+static bool zm_zero_other_way(struct zm_io *io, const struct bio *dest)
+{
+	enum zm_zero_how how;
+
+	if (bio_op(dest) == REQ_OP_WRITE_ZEROES)
+		how = ZM_ZERO_ASKED;
+	else if (bio_op(dest) == REQ_OP_DISCARD)
+		how = ZM_ZERO_DISCARD;
+	else
+		return false;
+	if (io->op.kind != ZM_OP_ZEROES || !zm_declined(io, dest->bi_status))
+		return false;
+	zm_zero_refused(io->zm, how);
+	return true;
+}
+
 static void zm_dest_end(struct bio *dest)
 {
 	struct zm_io *io = container_of(dest, struct zm_io, dest);
+	bool again = zm_zero_other_way(io, dest);
 
-	io->dest_status = dest->bi_status;
+	io->dest_status = again ? BLK_STS_OK : dest->bi_status;
 	bio_uninit(dest);
-	if (atomic_dec_and_test(&io->legs))
-		bio_endio(zm_io_bio(io));
+	if (again)
+		zm_zero_later(io);
+	else
+		zm_dest_put(io);
 }
 
 /*
@@ -190,30 +240,61 @@ static void zm_dest_clone(struct zm_io *io, struct bio *bio)
 	io->dest.bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
 }
 
-/* The destination's share of zeroes: no data, whatever the user sent. */
-static void zm_dest_zero(struct zm_io *io, struct bio *bio)
+/*
+ * The destination's share of zeroes that one request can make: no data, whatever
+ * the user sent.
+ */
+static void zm_dest_zero(struct zm_io *io, struct bio *bio,
+			 enum zm_zero_how how)
 {
 	struct zmirror *zm = io->zm;
 
 	bio_init(&io->dest, zm->dest.dev->bdev, NULL, 0,
-		 zm_zero_opf(zm) | (bio->bi_opf & REQ_SYNC));
+		 zm_zero_opf(zm, how) | (bio->bi_opf & REQ_SYNC));
 	bio_clone_blkg_association(&io->dest, bio);
 	io->dest.bi_ioprio = bio->bi_ioprio;
 	io->dest.bi_iter.bi_size = bio->bi_iter.bi_size;
 }
 
 /*
+ * Prepares @dest for the destination's share. Returns false for zeroes that take
+ * more than one request.
+ *
  * Zeroes with FUA are written as data: the block layer has no zeroing that is
- * stable when it ends.
+ * stable when it ends. So are those that come as data, where nothing better than
+ * data can be made of them.
  */
+static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+	enum zm_zero_how how;
+	sector_t piece;
+	bool whole;
+
+	if (io->op.kind != ZM_OP_ZEROES || (bio->bi_opf & REQ_FUA)) {
+		zm_dest_clone(io, bio);
+		return true;
+	}
+	how = zm_zero_how(zm, io->op.start, io->op.end, &piece);
+	whole = piece == io->op.end;
+	if (how != ZM_ZERO_PAGES && whole) {
+		zm_dest_zero(io, bio, how);
+		return true;
+	}
+	if (how == ZM_ZERO_PAGES && io->zero_payload &&
+	    (whole || !zm_zero_cheap(zm))) {
+		zm_dest_clone(io, bio);
+		return true;
+	}
+	return false;
+}
+
 static void zm_submit_dest(struct zm_io *io, struct bio *bio)
 {
-	if (io->op.kind == ZM_OP_ZEROES && !(bio->bi_opf & REQ_FUA) &&
-	    zm_dest_zeroes(io->zm))
-		zm_dest_zero(io, bio);
-	else
-		zm_dest_clone(io, bio);
-
+	if (!zm_dest_prepare(io, bio)) {
+		zm_zero_later(io);
+		return;
+	}
 	io->dest.bi_iter.bi_sector = io->zm->dest.start + io->op.start;
 	io->dest.bi_end_io = zm_dest_end;
 	submit_bio_noacct(&io->dest);
@@ -230,6 +311,8 @@ static bool zm_io_submit(struct zm_io *io, struct bio *bio)
 
 	if (io->op.skipped)
 		atomic64_add(io->op.end - io->op.start, &zm->stats.fg_skipped);
+	if (io->op.kind == ZM_OP_DISCARD && (legs & ZM_DEST))
+		atomic64_add(io->op.end - io->op.start, &zm->stats.discarded);
 	if (io->op.dirtied)
 		zm_resync_kick(zm);
 	if (!legs) {
@@ -286,6 +369,66 @@ static void zm_submit_deferred(struct work_struct *work)
 
 /*
  * ------------------------------------------------------------------------
+ * Zeroes that take more than one request
+ * ------------------------------------------------------------------------
+ */
+
+static void zm_pages_done(ZM_IO_NOTIFY_ARGS)
+{
+	struct zm_io *io = context;
+
+	if (ZM_IO_FAILED)
+		WRITE_ONCE(io->dest_status, BLK_STS_IOERR);
+	zm_dest_put(io);
+}
+
+/*
+ * Whether the destination has failed or just cannot do it is for resync to find
+ * out, which does it in another way.
+ */
+static void zm_asked_done(ZM_IO_NOTIFY_ARGS)
+{
+	struct zm_io *io = context;
+
+	if (ZM_IO_FAILED && !READ_ONCE(io->dest_status))
+		WRITE_ONCE(io->dest_status, BLK_STS_NOTSUPP);
+	zm_dest_put(io);
+}
+
+/* The part of @legs that stands for the destination is held until the end. */
+static void zm_zero_pieces(struct zm_io *io)
+{
+	struct zmirror *zm = io->zm;
+	sector_t at, piece;
+
+	for (at = io->op.start; at < io->op.end; at = piece) {
+		enum zm_zero_how how;
+
+		how = zm_zero_how(zm, at, io->op.end, &piece);
+		atomic_inc(&io->legs);
+		zm_zero_dest(zm, zm->zero_io, how, at, piece,
+			     how == ZM_ZERO_PAGES ? zm_pages_done :
+						    zm_asked_done, io);
+	}
+	zm_dest_put(io);
+}
+
+static void zm_make_zeroes(struct work_struct *work)
+{
+	struct zmirror *zm = container_of(work, struct zmirror, zeroing_work);
+	struct zm_io *io, *safe;
+	LIST_HEAD(list);
+
+	spin_lock_irq(&zm->lock);
+	list_splice_init(&zm->zeroing, &list);
+	spin_unlock_irq(&zm->lock);
+
+	list_for_each_entry_safe(io, safe, &list, zeroing)
+		zm_zero_pieces(io);
+}
+
+/*
+ * ------------------------------------------------------------------------
  * Mapping
  * ------------------------------------------------------------------------
  */
@@ -316,23 +459,43 @@ static void zm_set_write(struct zm_io *io, struct bio *bio)
 }
 
 /*
- * Where the destination cannot zero, resync does it with pages of zeroes. A
- * request without REQ_NOUNMAP asks for zeroes only, one with it for blocks too:
+ * A request without REQ_NOUNMAP asks for zeroes only, one with it for blocks too:
  * the source must see it.
  */
 static void zm_set_zeroes(struct zm_io *io, struct bio *bio)
 {
 	io->op.kind = ZM_OP_ZEROES;
 	io->op.droppable = !(bio->bi_opf & (REQ_NOUNMAP | REQ_FUA));
-	if (!zm_dest_zeroes(io->zm))
+}
+
+/*
+ * A destination that is to stay allocated is not discarded. The region module
+ * makes dirty what the destination is left out of.
+ */
+static void zm_set_discard(struct zm_io *io)
+{
+	struct zmirror *zm = io->zm;
+
+	io->op.kind = ZM_OP_DISCARD;
+	io->op.pass = zm->discard == ZM_DISCARD_PASS;
+	if (zm->no_unmap || !bdev_max_discard_sectors(zm->dest.dev->bdev))
 		io->op.source_only = true;
 }
 
-static void zm_set_discard(struct zm_io *io)
+/*
+ * Where one operation with zeroes ends at most: where regions that have them
+ * already meet others, so that only the others are zeroed; and where the pages
+ * that it takes would be too many.
+ */
+static sector_t zm_zeroes_cut(const struct zm_io *io)
 {
-	io->op.kind = ZM_OP_DISCARD;
-	if (!bdev_max_discard_sectors(io->zm->dest.dev->bdev))
-		io->op.source_only = true;
+	const struct zmirror *zm = io->zm;
+	sector_t end = zm_zeroes_end(zm->regions, io->op.start, io->op.end);
+	u32 most = max(zm->region_sectors, ZM_MOST_PAGES);
+
+	if (io->zero_payload || zm_zero_cheap(zm))
+		return end;
+	return min_t(sector_t, end, round_up(io->op.start + 1, most));
 }
 
 /* Leaves what lies behind @end for another bio. */
@@ -343,10 +506,7 @@ static void zm_cut(struct zm_io *io, struct bio *bio, sector_t end)
 	io->op.end = io->op.start + bio_sectors(bio);
 }
 
-/*
- * No operation crosses a chunk, and zeroes end where regions that have them
- * already meet others, so that only the others are zeroed.
- */
+/* No operation crosses a chunk. */
 static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 {
 	io->kind = ZM_IO_OP;
@@ -356,6 +516,7 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	atomic_set(&io->legs, 1);
 	io->op.start = dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
 	io->op.droppable = false;
+	io->op.pass = false;
 	io->op.source_only = READ_ONCE(zm->async);
 	zm_cut(io, bio, zm_chunk_end(zm->regions, io->op.start));
 
@@ -366,8 +527,7 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	else
 		zm_set_write(io, bio);
 	if (io->op.kind == ZM_OP_ZEROES)
-		zm_cut(io, bio, zm_zeroes_end(zm->regions, io->op.start,
-					      io->op.end));
+		zm_cut(io, bio, zm_zeroes_cut(io));
 	io->payload = bio->bi_iter;
 
 	/* From here on, one that waits may be gone. */
@@ -417,6 +577,17 @@ int zm_io_init(struct zmirror *zm)
 	spin_lock_init(&zm->lock);
 	bio_list_init(&zm->deferred);
 	INIT_WORK(&zm->deferred_work, zm_submit_deferred);
+	INIT_LIST_HEAD(&zm->zeroing);
+	INIT_WORK(&zm->zeroing_work, zm_make_zeroes);
+	zm->zeroes.page = ZERO_PAGE(0);
+	zm->zeroes.next = &zm->zeroes;
+	zm->zero_io = dm_io_client_create();
+	if (IS_ERR(zm->zero_io)) {
+		int r = PTR_ERR(zm->zero_io);
+
+		zm->zero_io = NULL;
+		return r;
+	}
 	zm->wq = alloc_workqueue("zmirror-io", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	return zm->wq ? 0 : -ENOMEM;
 }
@@ -424,10 +595,13 @@ int zm_io_init(struct zmirror *zm)
 void zm_io_drain(struct zmirror *zm)
 {
 	flush_work(&zm->deferred_work);
+	flush_work(&zm->zeroing_work);
 }
 
 void zm_io_exit(struct zmirror *zm)
 {
 	if (zm->wq)
 		destroy_workqueue(zm->wq);
+	if (zm->zero_io)
+		dm_io_client_destroy(zm->zero_io);
 }

@@ -219,6 +219,18 @@ static u64 zm_copies(const struct zm_bucket *bucket, u32 chunk)
 	return mask;
 }
 
+/* The regions of a chunk on which a discard is in flight. */
+static u64 zm_discards(const struct zm_bucket *bucket, u32 chunk)
+{
+	const struct zm_op *other;
+	u64 mask = 0;
+
+	list_for_each_entry(other, &bucket->in_flight, list)
+		if (other->kind == ZM_OP_DISCARD && other->chunk == chunk)
+			mask |= other->touch;
+	return mask;
+}
+
 /*
  * Each of two operations on the same region learns that it is not alone there:
  * their I/O may reach the legs in any order, so that neither may conclude from
@@ -310,10 +322,11 @@ static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
 	if (zm_skip_zeroes(zr, op))
 		return;
 
+	/* What a discarded range reads as is each leg's own affair. */
 	if (op->kind == ZM_OP_DISCARD) {
-		/* What a discarded range reads as is each leg's own affair. */
-		op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
 		zm_clear_zero(zr, op->chunk, op->touch);
+		if (!op->pass)
+			op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
 	}
 	if (!dest_well || zm_wants_source_only(zr, op, copied)) {
 		op->legs = ZM_SOURCE;
@@ -452,7 +465,7 @@ static unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
 			good &= zr->zero[chunk];
 		break;
 	default:
-		return 0;
+		return op->touch & zr->dirty[chunk] ? ZM_ENDED_DIRTY : 0;
 	}
 	return zm_clear_dirty(zr, chunk, good) ? ZM_ENDED_IN_SYNC : 0;
 }
@@ -485,14 +498,17 @@ u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk)
 	return find_next_bit(zr->dirty_chunks, zr->nr_chunks, chunk);
 }
 
-/* The first run of neighbours in a mask that is not empty, @max at most. */
+/*
+ * The first run of neighbours in a mask that is not empty, up to a multiple of
+ * @max: so that runs of full length follow one that started anywhere.
+ */
 static u64 zm_first_run(u64 mask, unsigned int max)
 {
 	unsigned int first = __ffs64(mask);
 	u64 gaps = ~(mask >> first);
 	unsigned int len = gaps ? __ffs64(gaps) : ZM_CHUNK_REGIONS;
 
-	return GENMASK_ULL(first + min(len, max) - 1, first);
+	return GENMASK_ULL(first + min(len, max - first % max) - 1, first);
 }
 
 /*
@@ -514,6 +530,11 @@ static void zm_copy_init(const struct zm_regions *zr, struct zm_op *op,
 	zm_region_range(zr, chunk, fls64(touch) - 1, &unused, &op->end);
 }
 
+/*
+ * A discard makes its regions dirty as it begins, so a copy that is looking for
+ * work would find them at once, and race with it. The end of the discard tells
+ * to look again.
+ */
 bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 		   unsigned int from, unsigned int max)
 {
@@ -525,6 +546,7 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
+	free &= ~zm_discards(bucket, chunk);
 	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
 	if (free && zm_dest_well(zr, &generation)) {
 		zm_copy_init(zr, op, chunk, zm_first_run(free, max),
@@ -591,6 +613,49 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 
 	zm_tell(zr, begun);
 	return ended;
+}
+
+/*
+ * A copy, as far as others are concerned: writes to its regions go to the source
+ * alone, and whoever is there too has raced with it. It takes dirty regions
+ * only, and they stay dirty, so that it may destroy what they hold.
+ */
+bool zm_prezero_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+		      unsigned int from, unsigned int max, bool next)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, chunk);
+	unsigned long flags;
+	bool begun = false;
+	u32 generation;
+	u64 todo;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	todo = zr->dirty[chunk] & ~zr->zero[chunk] & ~zm_copies(bucket, chunk);
+	todo &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
+	if (todo && (!next || (todo & BIT_ULL(from))) &&
+	    zm_dest_well(zr, &generation)) {
+		zm_copy_init(zr, op, chunk, zm_first_run(todo, max),
+			     generation);
+		begun = zm_enter(zr, bucket, op);
+	}
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return begun;
+}
+
+void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	unsigned long flags;
+	struct zm_op *begun;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	zr->written[op->chunk] = atomic_read(&zr->epoch);
+	if (zeroed && op->generation == (u32)atomic_read(&zr->failures))
+		zm_set_zero(zr, op->chunk, op->touch & ~op->raced);
+	begun = zm_leave(zr, bucket, op);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+
+	zm_tell(zr, begun);
 }
 
 /*
@@ -697,6 +762,34 @@ u32 zm_regions_dirty(const struct zm_regions *zr)
 u32 zm_regions_zero(const struct zm_regions *zr)
 {
 	return atomic_read(&zr->nr_zero);
+}
+
+u32 zm_regions_next(const struct zm_regions *zr, enum zm_which which,
+		    u32 *first, u32 end)
+{
+	const u64 *words = which == ZM_DIRTY ? zr->dirty : zr->zero;
+	u32 at = *first;
+	u64 word;
+
+	for (; at < end; at = round_up(at + 1, ZM_CHUNK_REGIONS)) {
+		word = READ_ONCE(words[at / ZM_CHUNK_REGIONS]);
+		word >>= at % ZM_CHUNK_REGIONS;
+		if (word)
+			break;
+	}
+	if (at >= end)
+		return 0;
+	at += __ffs64(word);
+	if (at >= end)
+		return 0;
+	*first = at;
+	for (; at < end; at = round_up(at + 1, ZM_CHUNK_REGIONS)) {
+		word = ~READ_ONCE(words[at / ZM_CHUNK_REGIONS]);
+		word >>= at % ZM_CHUNK_REGIONS;
+		if (word)
+			return min_t(u32, at + __ffs64(word), end);
+	}
+	return end;
 }
 
 sector_t zm_chunk_end(const struct zm_regions *zr, sector_t sector)

@@ -48,6 +48,7 @@ enum zm_op_kind {
  *	it neither provisions blocks (REQ_NOUNMAP) nor asks for stable storage
  * @source_only: the destination is not to be written by this operation (async
  *	mode, or the destination cannot do what is asked)
+ * @pass: a discard after which the legs need not read the same
  * @legs: the legs it goes to, decided by zm_op_begin()
  * @hold: a copy for the sake of which writes to its regions wait
  * @dirtied: its begin made a clean region dirty
@@ -62,7 +63,7 @@ enum zm_op_kind {
  * @list: place among the bucket's operations in flight, or among those waiting
  * @next: the next operation that began in the same moment, after a wait
  *
- * The caller sets @start, @end, @kind, @droppable and @source_only before
+ * The caller sets @start, @end, @kind, @droppable, @source_only and @pass before
  * zm_op_begin(); the rest belongs to this module. @legs, @dirtied, @skipped and
  * @generation may be read once the operation has begun; of a copy @start, @end,
  * @chunk, @touch and @known_zero too.
@@ -74,6 +75,7 @@ struct zm_op {
 	u8 kind;
 	bool droppable:1;
 	bool source_only:1;
+	bool pass:1;
 	bool hold:1;
 	bool dirtied:1;
 	bool skipped:1;
@@ -113,7 +115,7 @@ struct zm_regions;
 typedef void (*zm_ready_fn)(struct zm_op *op);
 
 /* What zm_op_end() and zm_copy_end() tell, as bits of a mask. */
-#define ZM_ENDED_DIRTY		1U	/* a clean region became dirty */
+#define ZM_ENDED_DIRTY		1U	/* a region has become free to copy */
 #define ZM_ENDED_IN_SYNC	2U	/* the last dirty region became clean */
 
 /**
@@ -166,6 +168,26 @@ u32 zm_regions_dirty(const struct zm_regions *zr);
  * Return: number of regions.
  */
 u32 zm_regions_zero(const struct zm_regions *zr);
+
+/**
+ * enum zm_which - a kind of region
+ * @ZM_DIRTY: the destination may differ
+ * @ZM_ZERO: the destination is known to read as zeroes
+ */
+enum zm_which { ZM_DIRTY, ZM_ZERO };
+
+/**
+ * zm_regions_next - find neighbouring regions of a kind
+ * @zr: the state
+ * @which: the kind
+ * @first: where to start to look, a region; the first one found is stored here
+ * @end: where to end, at most the number of regions
+ *
+ * Context: any. No lock is taken: what changes meanwhile is seen or not.
+ * Return: the region after the last one of the run, or 0 when there is none.
+ */
+u32 zm_regions_next(const struct zm_regions *zr, enum zm_which which,
+		    u32 *first, u32 end);
 
 /**
  * zm_chunk_end - where the chunk of a sector ends
@@ -257,9 +279,10 @@ u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk);
  * @op: the operation, all of which is set here
  * @chunk: the chunk to look in
  * @from: number of the first region to consider in it
- * @max: most regions to take
+ * @max: most regions to take; the run ends where a multiple of it does
  *
- * Takes the first run of dirty regions that no other copy has taken. The
+ * Takes the first run of dirty regions that no other copy has taken, and on
+ * which no discard is in flight. The
  * caller reads and writes them and calls zm_copy_end().
  *
  * Context: any, takes the bucket's lock with interrupts off.
@@ -277,6 +300,39 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
  * @ZM_AGAIN_WAITS: the copy waits; the ready function is called once it begins
  */
 enum zm_again { ZM_AGAIN_NONE, ZM_AGAIN_BEGUN, ZM_AGAIN_WAITS };
+
+/**
+ * zm_prezero_begin - begin to zero neighbouring regions of the destination
+ * @zr: the state
+ * @op: the operation, all of which is set here
+ * @chunk: the chunk to look in
+ * @from: number of the first region to consider in it
+ * @max: most regions to take
+ * @next: take nothing unless region @from itself is to be zeroed
+ *
+ * Takes the first run of regions that are dirty, so that nothing is lost on the
+ * destination, and not known to be zero. To everybody else this is a copy. The
+ * caller zeroes them on the destination and calls zm_prezero_end().
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: true when it has begun, false when there is nothing to zero or the
+ * destination has failed.
+ */
+bool zm_prezero_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
+		      unsigned int from, unsigned int max, bool next);
+
+/**
+ * zm_prezero_end - end a zeroing that zm_prezero_begin() began
+ * @zr: the state
+ * @op: the operation
+ * @zeroed: whether the destination reads as zeroes there, whole
+ *
+ * The regions stay dirty, and those on which it was alone are known to be zero.
+ * Calls the ready function as zm_copy_end() does.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ */
+void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed);
 
 /**
  * zm_copy_again - begin the second copy of a region whose first copy raced

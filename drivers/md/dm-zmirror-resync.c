@@ -37,6 +37,9 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time
 #define ZM_HEAD_SECTORS		8U	/* 4 KiB, or a logical block if larger */
 #define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
 #define ZM_MAX_UNITS		32U	/* that are looked at together */
+#define ZM_MAX_PARTS		64U	/* of a job, in flight at the same time */
+#define ZM_PREZERO_SECTORS	524288U	/* 256 MiB in one request */
+#define ZM_PREZERO_OPS		64U	/* that it may consist of */
 
 /*
  * ------------------------------------------------------------------------
@@ -46,13 +49,17 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time
 
 /*
  * One request of a job, of several that are in flight at the same time. The
- * errors are set by its callback, and read once the job has waited.
+ * errors are set by its callback, and read once the job has waited. The range
+ * is there for zeroes only, which may be those of several batches of units.
  */
 struct zm_part {
 	struct zm_job *job;
 	unsigned long units;		/* mask of the units it is for */
 	bool read_error;
 	bool write_error;
+	enum zm_zero_how how;
+	sector_t start;
+	sector_t end;
 };
 
 /*
@@ -76,7 +83,9 @@ struct zm_job {
 	sector_t start;			/* of the first unit in hand */
 	sector_t end;
 	unsigned int nr_units;
-	struct zm_part parts[ZM_MAX_UNITS];
+	sector_t zero_start;		/* of zeroes found, not made so far */
+	sector_t zero_end;
+	struct zm_part parts[ZM_MAX_PARTS];
 	unsigned int nr_parts;
 	atomic_t pending;
 	struct completion done;
@@ -85,11 +94,13 @@ struct zm_job {
 
 /*
  * @walk protects the place where the next job looks for a dirty region; it is
- * never held while another lock is waited for but a bucket's. @jobs has @nr
+ * never held while another lock is waited for but a bucket's. What begins with
+ * prezero belongs to the work item. @jobs has @nr
  * entries, which are made when they are first asked for and live as long as
  * the mirror; a job whose index is not below zmirror.jobs does not run.
  */
 struct zm_resync {
+	struct zmirror *zm;
 	struct dm_io_client *io;
 	struct dm_kcopyd_client *kcopyd;
 	struct workqueue_struct *wq;
@@ -107,6 +118,12 @@ struct zm_resync {
 	unsigned int batch_sectors;	/* what is looked at together */
 	unsigned int job_regions;
 	bool heads;			/* units are worth a look at their head */
+
+	struct work_struct prezero;
+	u32 prezero_chunk;		/* where it goes on */
+	unsigned int prezero_bit;
+	unsigned int prezero_regions;	/* most in one operation */
+	struct zm_op prezero_ops[ZM_PREZERO_OPS];
 };
 
 /*
@@ -142,15 +159,19 @@ static void zm_part_end(struct zm_part *part)
 		complete(&job->done);
 }
 
+static void zm_parts_join(struct zm_job *job)
+{
+	if (!atomic_dec_and_test(&job->pending))
+		wait_for_completion_io(&job->done);
+}
+
 /* Returns the units of the parts that failed, and keeps in mind on which leg. */
 static unsigned long zm_parts_wait(struct zm_job *job)
 {
 	unsigned long failed = 0;
 	unsigned int i;
 
-	if (!atomic_dec_and_test(&job->pending))
-		wait_for_completion_io(&job->done);
-
+	zm_parts_join(job);
 	for (i = 0; i < job->nr_parts; i++) {
 		struct zm_part *part = &job->parts[i];
 
@@ -276,87 +297,102 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
  * ------------------------------------------------------------------------
  */
 
-static void zm_zero_by_device(struct zm_job *job, sector_t start, sector_t len,
-			      struct zm_part *part)
+/* The regions of a range of the job's chunk, as a mask. */
+static u64 zm_range_regions(const struct zm_job *job, sector_t start,
+			    sector_t end)
 {
-	struct zmirror *zm = job->zm;
-	struct dm_io_region where = zm_where(&zm->dest, start, len);
-	struct dm_io_request req = {
-		.bi_opf = zm_zero_opf(zm),
-		.mem.type = DM_IO_KMEM,
-		.mem.ptr.addr = NULL,
-		.notify.fn = zm_write_done,
-		.notify.context = part,
-		.client = zm->resync->io,
-	};
+	unsigned int shift = ilog2(job->zm->resync->region_sectors);
 
-	zm_dm_io(&req, &where);
+	return GENMASK_ULL(((end - 1) >> shift) % ZM_CHUNK_REGIONS,
+			   (start >> shift) % ZM_CHUNK_REGIONS);
 }
 
-static void zm_zero_by_pages(struct zm_job *job, sector_t start, sector_t len,
-			     struct zm_part *part)
+/*
+ * A device may find out only when asked that it cannot zero, or not this: pages
+ * tell whether it can be written to.
+ */
+static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 {
 	struct zmirror *zm = job->zm;
-	struct dm_io_region where = zm_where(&zm->dest, start, len);
 
-	dm_kcopyd_zero(zm->resync->kcopyd, 1, &where, 0, zm_copy_done, part);
+	if (part->how != ZM_ZERO_PAGES &&
+	    !zm_zero_dest(zm, zm->resync->io, ZM_ZERO_PAGES, part->start,
+			  part->end, NULL, NULL))
+		return;
+	job->dest_failed = true;
+	job->copied &= ~zm_range_regions(job, part->start, part->end);
 }
 
-/* Returns the units that could not be zeroed. */
-static unsigned long zm_zero_units(struct zm_job *job, unsigned long units,
-				   bool by_device)
+static void zm_zero_wait(struct zm_job *job)
 {
-	unsigned int first = 0, nr = 0;
+	unsigned int i;
 
-	zm_parts_begin(job);
-	while (zm_next_run(job, units, &first, &nr)) {
+	zm_parts_join(job);
+	for (i = 0; i < job->nr_parts; i++)
+		if (job->parts[i].write_error)
+			zm_zero_failed(job, &job->parts[i]);
+}
+
+/* Starts to make the zeroes that have been found. */
+static void zm_zero_found(struct zm_job *job)
+{
+	struct zmirror *zm = job->zm;
+	sector_t at, piece;
+
+	for (at = job->zero_start; at < job->zero_end; at = piece) {
 		struct zm_part *part;
 
-		part = zm_part(job, GENMASK(first + nr - 1, first));
-		if (by_device)
-			zm_zero_by_device(job, zm_unit_start(job, first),
-					  zm_units_len(job, first, nr), part);
-		else
-			zm_zero_by_pages(job, zm_unit_start(job, first),
-					 zm_units_len(job, first, nr), part);
+		if (job->nr_parts == ZM_MAX_PARTS) {
+			zm_zero_wait(job);
+			zm_parts_begin(job);
+		}
+		part = zm_part(job, 0);
+		part->how = zm_zero_how(zm, at, job->zero_end, &piece);
+		part->start = at;
+		part->end = piece;
+		zm_zero_dest(zm, zm->resync->io, part->how, at, piece,
+			     zm_write_done, part);
 	}
-	return zm_parts_wait(job);
+	job->zero_start = 0;
+	job->zero_end = 0;
 }
 
 /*
  * Zeroes the units that read as zero on the source, but those of regions that
  * were known to be zero when the copy began: what could have changed them
- * since has raced with it, so that they are copied again. Returns the units
- * that could not be zeroed.
+ * since has raced with it, so that they are copied again. Units that follow one
+ * another are zeroed together, the last of them when it is known what follows.
  */
-static unsigned long zm_make_zero(struct zm_job *job, unsigned long units)
+static void zm_make_zero(struct zm_job *job, unsigned long units)
 {
 	struct zm_stats *stats = &job->zm->stats;
-	unsigned long failed, todo = 0;
-	bool dest_failed = job->dest_failed;
 	unsigned int unit;
 
+	zm_parts_begin(job);
 	for_each_set_bit(unit, &units, job->nr_units) {
+		sector_t start = zm_unit_start(job, unit);
 		sector_t len = zm_units_len(job, unit, 1);
 
 		if (zm_units_regions(job, BIT(unit)) & job->op.known_zero) {
 			atomic64_add(len, &stats->skipped);
-		} else {
-			atomic64_add(len, &stats->zeroed);
-			todo |= BIT(unit);
+			continue;
 		}
+		atomic64_add(len, &stats->zeroed);
+		if (start != job->zero_end) {
+			zm_zero_found(job);
+			job->zero_start = start;
+		}
+		job->zero_end = start + len;
 	}
-	if (!todo)
-		return 0;
-	if (!zm_dest_zeroes(job->zm))
-		return zm_zero_units(job, todo, false);
+	zm_zero_wait(job);
+}
 
-	/* A device may find out only when asked that it cannot zero. */
-	failed = zm_zero_units(job, todo, true);
-	if (!failed)
-		return 0;
-	job->dest_failed = dest_failed;
-	return zm_zero_units(job, failed, false);
+/* Makes the zeroes that are left when all units have been looked at. */
+static void zm_make_last_zero(struct zm_job *job)
+{
+	zm_parts_begin(job);
+	zm_zero_found(job);
+	zm_zero_wait(job);
 }
 
 /*
@@ -531,13 +567,13 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 	if (units)
 		zero = zm_read_and_write_all(job, units, &failed);
 	if (zero)
-		failed |= zm_make_zero(job, zero);
+		zm_make_zero(job, zero);
 	return failed;
 }
 
 /*
  * ------------------------------------------------------------------------
- * Jobs
+ * Whether there is something to do
  * ------------------------------------------------------------------------
  */
 
@@ -546,6 +582,122 @@ bool zm_resync_running(const struct zmirror *zm)
 	return !READ_ONCE(zm->suspended) && !READ_ONCE(zm->paused) &&
 	       !READ_ONCE(zm->source_failed) && !zm_dest_failed(zm->regions);
 }
+
+static u32 zm_nr_chunks(const struct zmirror *zm)
+{
+	return DIV_ROUND_UP(zm_regions_total(zm->regions), ZM_CHUNK_REGIONS);
+}
+
+bool zm_prezero_due(const struct zmirror *zm)
+{
+	return zm->prezero &&
+	       READ_ONCE(zm->resync->prezero_chunk) < zm_nr_chunks(zm);
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Zeroing the destination before the first copy
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Begins operations on neighbouring regions for one request. The place goes on
+ * with them: whatever becomes of a region, it is looked at once.
+ */
+static unsigned int zm_prezero_pick(struct zmirror *zm)
+{
+	struct zm_resync *rs = zm->resync;
+	struct zm_op *op = rs->prezero_ops;
+	unsigned int nr = 0;
+
+	while (zm_prezero_due(zm) && nr < ZM_PREZERO_OPS) {
+		u32 chunk = rs->prezero_chunk;
+
+		bool begun = zm_prezero_begin(zm->regions, &op[nr], chunk,
+					      rs->prezero_bit,
+					      rs->prezero_regions, nr > 0);
+
+		if (!begun && (nr || !zm_resync_running(zm)))
+			break;
+		rs->prezero_bit = begun ? fls64(op[nr++].touch) : 0;
+		rs->prezero_bit %= ZM_CHUNK_REGIONS;
+		if (rs->prezero_bit)
+			continue;
+		chunk++;
+		if (!begun)
+			chunk = zm_next_dirty_chunk(zm->regions, chunk);
+		WRITE_ONCE(rs->prezero_chunk, chunk);
+		if (nr && op[nr - 1].end - op[0].start >= ZM_PREZERO_SECTORS)
+			break;
+	}
+	return nr;
+}
+
+/* Returns 0 or a negative error number. */
+static int zm_prezero_range(struct zmirror *zm, sector_t start, sector_t end)
+{
+	sector_t at, piece;
+	int r = 0;
+
+	for (at = start; at < end && !r; at = piece) {
+		enum zm_zero_how how = zm_zero_how(zm, at, end, &piece);
+
+		r = zm_zero_dest(zm, zm->resync->io, how, at, piece, NULL,
+				 NULL);
+	}
+	return r;
+}
+
+/*
+ * What the destination cannot do, or not in this way, is left to resync, which
+ * finds another way or that the destination has failed.
+ */
+static void zm_prezero_give_up(struct zmirror *zm, const char *why)
+{
+	DMWARN("%s: prezero given up: destination %s %s",
+	       dm_table_device_name(zm->ti->table), zm->dest.dev->name, why);
+	WRITE_ONCE(zm->resync->prezero_chunk, zm_nr_chunks(zm));
+}
+
+static void zm_prezero_batch(struct zmirror *zm, unsigned int nr)
+{
+	struct zm_op *op = zm->resync->prezero_ops;
+	sector_t start = op[0].start, end = op[nr - 1].end;
+	unsigned int i;
+	int r;
+
+	r = zm_prezero_range(zm, start, end);
+	if (r)
+		zm_prezero_give_up(zm, "cannot be zeroed");
+	else
+		atomic64_add(end - start, &zm->stats.zeroed);
+	for (i = 0; i < nr; i++)
+		zm_prezero_end(zm->regions, &op[i], !r);
+}
+
+static void zm_prezero_work(struct work_struct *work)
+{
+	struct zm_resync *rs = container_of(work, struct zm_resync, prezero);
+	struct zmirror *zm = rs->zm;
+	unsigned int nr;
+
+	if (zm_prezero_due(zm) && !zm_zero_cheap(zm))
+		zm_prezero_give_up(zm, "has no fast way to zero");
+
+	while (zm_resync_running(zm) && zm_prezero_due(zm)) {
+		nr = zm_prezero_pick(zm);
+		if (nr)
+			zm_prezero_batch(zm, nr);
+		cond_resched();
+	}
+	zm_resync_kick(zm);
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Jobs
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * Copies what the job's operation covers. It is given up in the middle when
@@ -561,6 +713,8 @@ static void zm_job_copy(struct zm_job *job)
 	job->zeroes = op->touch;
 	job->source_failed = false;
 	job->dest_failed = false;
+	job->zero_start = 0;
+	job->zero_end = 0;
 
 	for (at = op->start; at < op->end; at = job->end) {
 		unsigned long failed;
@@ -575,6 +729,7 @@ static void zm_job_copy(struct zm_job *job)
 			failed = GENMASK(job->nr_units - 1, 0);
 		job->copied &= ~zm_units_regions(job, failed);
 	}
+	zm_make_last_zero(job);
 }
 
 /* Ends the job's operation; returns the regions that are to be copied again. */
@@ -639,8 +794,7 @@ static bool zm_job_pick(struct zm_job *job)
 {
 	struct zmirror *zm = job->zm;
 	struct zm_resync *rs = zm->resync;
-	u32 nr_chunks = DIV_ROUND_UP(zm_regions_total(zm->regions),
-				     ZM_CHUNK_REGIONS);
+	u32 nr_chunks = zm_nr_chunks(zm);
 	unsigned int from, turn;
 	bool found = false;
 	u32 chunk, stop;
@@ -683,7 +837,7 @@ static void zm_job_work(struct work_struct *work)
 	bool first = true;
 
 	while (zm_resync_running(zm) && job->index < READ_ONCE(zm->jobs) &&
-	       zm_job_pick(job)) {
+	       !zm_prezero_due(zm) && zm_job_pick(job)) {
 		if (first && job->index + 1 < READ_ONCE(zm->jobs))
 			queue_work(rs->wq, &rs->jobs[job->index + 1]->work);
 		first = false;
@@ -696,14 +850,18 @@ static void zm_job_work(struct work_struct *work)
 
 void zm_resync_kick(struct zmirror *zm)
 {
+	struct zm_resync *rs = zm->resync;
+
 	if (zm_resync_running(zm))
-		queue_work(zm->resync->wq, &zm->resync->jobs[0]->work);
+		queue_work(rs->wq, zm_prezero_due(zm) ? &rs->prezero :
+							&rs->jobs[0]->work);
 }
 
 void zm_resync_drain(struct zmirror *zm)
 {
 	u32 i;
 
+	flush_work(&zm->resync->prezero);
 	for (i = 0; i < zm->resync->nr; i++)
 		flush_work(&zm->resync->jobs[i]->work);
 	flush_work(&zm->event_work);
@@ -773,15 +931,32 @@ int zm_resync_set_jobs(struct zmirror *zm, u32 jobs)
 	return 0;
 }
 
+/*
+ * A job is long enough for a granule that the destination unmaps, should one be
+ * zero.
+ */
 static void zm_resync_geometry(struct zm_resync *rs, u32 region_sectors,
-			       u32 block_sectors)
+			       u32 block_sectors, u32 granule)
 {
+	u32 job_sectors = max(ZM_JOB_SECTORS, granule);
+
 	rs->region_sectors = region_sectors;
 	rs->unit_sectors = min(region_sectors, ZM_UNIT_SECTORS);
 	rs->head_sectors = max(ZM_HEAD_SECTORS, block_sectors);
 	rs->heads = rs->unit_sectors >= rs->head_sectors * ZM_HEAD_SHARE;
 	rs->batch_sectors = rs->heads ? ZM_JOB_SECTORS : ZM_BUFFER_SECTORS;
-	rs->job_regions = max(1U, ZM_JOB_SECTORS / region_sectors);
+	rs->job_regions = clamp(job_sectors / region_sectors, 1U,
+				ZM_CHUNK_REGIONS);
+	rs->prezero_regions = clamp(ZM_PREZERO_SECTORS / region_sectors, 1U,
+				    ZM_CHUNK_REGIONS);
+}
+
+void zm_resync_adopt(struct zmirror *zm, const struct zmirror *old)
+{
+	if (!old->prezero)
+		return;
+	zm->resync->prezero_chunk = old->resync->prezero_chunk;
+	zm->resync->prezero_bit = old->resync->prezero_bit;
 }
 
 int zm_resync_init(struct zmirror *zm)
@@ -791,10 +966,12 @@ int zm_resync_init(struct zmirror *zm)
 	if (!rs)
 		return -ENOMEM;
 	zm->resync = rs;
+	rs->zm = zm;
+	INIT_WORK(&rs->prezero, zm_prezero_work);
 	mutex_init(&rs->walk);
 	zm_resync_geometry(rs, zm->region_sectors,
 			   bdev_logical_block_size(zm->source.dev->bdev) >>
-			   SECTOR_SHIFT);
+			   SECTOR_SHIFT, zm_zero_granule(zm));
 
 	rs->io = dm_io_client_create();
 	if (IS_ERR(rs->io)) {

@@ -48,6 +48,24 @@ int zm_resync_set_jobs(struct zmirror *zm, u32 jobs);
 bool zm_resync_running(const struct zmirror *zm);
 
 /**
+ * zm_prezero_due - whether the destination is to be zeroed before it is copied to
+ * @zm: the mirror
+ *
+ * Context: any.
+ * Return: true until all of it has been zeroed, or that was given up.
+ */
+bool zm_prezero_due(const struct zmirror *zm);
+
+/**
+ * zm_resync_adopt - go on where another mirror was
+ * @zm: the mirror, not resumed so far
+ * @old: the mirror whose regions it takes over, drained
+ *
+ * Context: any.
+ */
+void zm_resync_adopt(struct zmirror *zm, const struct zmirror *old);
+
+/**
  * zm_resync_kick - see whether there is something to copy
  * @zm: the mirror
  *

@@ -94,6 +94,52 @@ static void zm_get_zero_detect(struct zmirror *zm, char *word, size_t size)
 		strscpy(word, "zero_detect:off", size);
 }
 
+static int zm_set_prezero(struct zmirror *zm, const char *value)
+{
+	zm->prezero = true;
+	return 0;
+}
+
+static void zm_get_prezero(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->prezero)
+		strscpy(word, "prezero", size);
+}
+
+static int zm_set_discard_zeroes(struct zmirror *zm, const char *value)
+{
+	zm->discard_zeroes = true;
+	return 0;
+}
+
+static void zm_get_discard_zeroes(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->discard_zeroes)
+		strscpy(word, "discard_zeroes", size);
+}
+
+static const char * const zm_discards[] = {
+	[ZM_DISCARD_EXACT] = "exact",
+	[ZM_DISCARD_PASS] = "pass",
+	[ZM_DISCARD_IGNORE] = "ignore",
+};
+
+static int zm_set_discard(struct zmirror *zm, const char *value)
+{
+	int discard = match_string(zm_discards, ARRAY_SIZE(zm_discards), value);
+
+	if (discard < 0)
+		return -EINVAL;
+	zm->discard = discard;
+	return 0;
+}
+
+static void zm_get_discard(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->discard != ZM_DISCARD_EXACT)
+		snprintf(word, size, "discard:%s", zm_discards[zm->discard]);
+}
+
 static int zm_set_no_unmap(struct zmirror *zm, const char *value)
 {
 	zm->no_unmap = true;
@@ -162,6 +208,12 @@ static const struct zm_feature zm_features[] = {
 	  "Feature dest_zeroed takes no value" },
 	{ "nosync", false, zm_set_nosync, zm_get_nosync,
 	  "Feature nosync takes no value" },
+	{ "prezero", false, zm_set_prezero, zm_get_prezero,
+	  "Feature prezero takes no value" },
+	{ "discard_zeroes", false, zm_set_discard_zeroes,
+	  zm_get_discard_zeroes, "Feature discard_zeroes takes no value" },
+	{ "discard:", false, zm_set_discard, zm_get_discard,
+	  "Feature discard takes exact, pass or ignore" },
 	{ "zero_detect:", true, zm_set_zero_detect, zm_get_zero_detect,
 	  "Feature zero_detect takes on or off" },
 	{ "no_unmap", false, zm_set_no_unmap, zm_get_no_unmap,
@@ -176,8 +228,7 @@ static const struct zm_feature zm_features[] = {
 
 /* Words that the design reserves, refused so that nobody counts on them. */
 static const char * const zm_later_features[] = {
-	"prezero", "discard_zeroes", "discard", "rate", "scan_rate",
-	"on_dest_error", "on_source_error", "metadata",
+	"rate", "scan_rate", "on_dest_error", "on_source_error", "metadata",
 };
 
 /* Length of a feature's name, without the colon that tells of a value. */
@@ -243,6 +294,18 @@ static int zm_parse_feature(struct zmirror *zm, const char *word,
 			      word[len] ? word + len + 1 : NULL, error);
 }
 
+/* Features of which one would undo what the other one asks for. */
+static int zm_check_features(struct zmirror *zm)
+{
+	if (zm->prezero && zm->nosync)
+		zm->ti->error = "Features nosync and prezero exclude each other";
+	else if (zm->discard_zeroes && zm->no_unmap)
+		zm->ti->error = "Features discard_zeroes and no_unmap exclude each other";
+	else
+		return 0;
+	return -EINVAL;
+}
+
 static int zm_parse_features(struct zmirror *zm, struct dm_arg_set *as)
 {
 	static const struct dm_arg args[] = {
@@ -270,7 +333,7 @@ static int zm_parse_features(struct zmirror *zm, struct dm_arg_set *as)
 		ti->error = "Arguments after the features";
 		return -EINVAL;
 	}
-	return 0;
+	return zm_check_features(zm);
 }
 
 /*
@@ -286,6 +349,7 @@ struct zm_leg_errors {
 	char *align;
 	char *zoned;
 	char *read_only;
+	char *self;
 };
 
 static const struct zm_leg_errors zm_source_errors = {
@@ -295,6 +359,7 @@ static const struct zm_leg_errors zm_source_errors = {
 	.align = "Source offset or length is not a multiple of its logical block",
 	.zoned = "Source device is zoned",
 	.read_only = "Source device is read-only",
+	.self = "Source device is the mirror itself",
 };
 
 static const struct zm_leg_errors zm_dest_errors = {
@@ -304,6 +369,7 @@ static const struct zm_leg_errors zm_dest_errors = {
 	.align = "Destination offset or length is not a multiple of its logical block",
 	.zoned = "Destination device is zoned",
 	.read_only = "Destination device is read-only",
+	.self = "Destination device is the mirror itself",
 };
 
 static char *zm_check_leg(struct dm_target *ti, const struct zm_leg *leg,
@@ -313,6 +379,9 @@ static char *zm_check_leg(struct dm_target *ti, const struct zm_leg *leg,
 	sector_t size = bdev_nr_sectors(bdev);
 	unsigned int block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
 
+	/* Newer kernels do not even open it. */
+	if (bdev->bd_disk == dm_disk(dm_table_get_md(ti->table)))
+		return errors->self;
 	if (bdev_read_only(bdev))
 		return errors->read_only;
 	if (bdev_is_zoned(bdev))
@@ -485,12 +554,14 @@ static void zm_set_capabilities(struct zmirror *zm)
 
 	ti->per_io_data_size = zm_io_size();
 	ti->num_flush_bios = 2;
-	ti->num_discard_bios = 1;
 	ti->num_write_zeroes_bios = 1;
 	ti->flush_supported = true;
-	ti->discards_supported =
-		bdev_max_discard_sectors(zm->source.dev->bdev) ||
-		bdev_max_discard_sectors(zm->dest.dev->bdev);
+	if (zm->discard != ZM_DISCARD_IGNORE) {
+		ti->num_discard_bios = 1;
+		ti->discards_supported =
+			bdev_max_discard_sectors(zm->source.dev->bdev) ||
+			bdev_max_discard_sectors(zm->dest.dev->bdev);
+	}
 	zm_want_stable_pages(ti, NULL);
 	ti->private = zm;
 }
@@ -705,6 +776,7 @@ static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
 	atomic64_set(&to->zeroed, atomic64_read(&from->zeroed));
 	atomic64_set(&to->skipped, atomic64_read(&from->skipped));
 	atomic64_set(&to->fg_skipped, atomic64_read(&from->fg_skipped));
+	atomic64_set(&to->discarded, atomic64_read(&from->discarded));
 	atomic64_set(&to->source_errors, atomic64_read(&from->source_errors));
 	atomic64_set(&to->dest_errors, atomic64_read(&from->dest_errors));
 }
@@ -730,6 +802,7 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	zm_regions_destroy(zm->regions);
 	zm->regions = old->regions;
 	old->regions = NULL;
+	zm_resync_adopt(zm, old);
 	zm_take_stats(&zm->stats, &old->stats);
 }
 
@@ -778,7 +851,9 @@ static const char *zm_state(const struct zmirror *zm, u32 dirty)
 		return "stopped";
 	if (!dirty)
 		return "in_sync";
-	return READ_ONCE(zm->paused) ? "paused" : "resync";
+	if (READ_ONCE(zm->paused))
+		return "paused";
+	return zm_prezero_due(zm) ? "zeroing" : "resync";
 }
 
 static unsigned int zm_status_info(struct zmirror *zm, char *result,
@@ -794,14 +869,15 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
 	       zm_state(zm, dirty), READ_ONCE(zm->source_failed) ? 'R' : 'A',
 	       zm_dest_failed(zm->regions) ? 'D' : 'A');
-	DMEMIT(" 9 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	DMEMIT(" 10 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
 	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
 	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
-	DMEMIT(" fg_skipped:%lld source_errors:%lld dest_errors:%lld",
+	DMEMIT(" fg_skipped:%lld source_errors:%lld dest_errors:%lld discarded:%lld",
 	       atomic64_read(&stats->fg_skipped),
 	       atomic64_read(&stats->source_errors),
-	       atomic64_read(&stats->dest_errors));
+	       atomic64_read(&stats->dest_errors),
+	       atomic64_read(&stats->discarded));
 	return sz;
 }
 
@@ -887,7 +963,57 @@ static void zm_message_resume(struct zmirror *zm)
 	zm_go_on(zm);
 }
 
-static int zm_message(struct zmirror *zm, unsigned int argc, char **argv)
+/* Regions of one kind, as ranges: 0-4,9. Too long a list is device-mapper's to see. */
+static void zm_list_regions(struct zmirror *zm, enum zm_which which, u32 first,
+			    u32 end, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+	u32 next;
+
+	while ((next = zm_regions_next(zm->regions, which, &first, end))) {
+		DMEMIT("%s%u", sz ? "," : "", first);
+		if (next - first > 1)
+			DMEMIT("-%u", next - 1);
+		first = next;
+	}
+	if (!sz)
+		DMEMIT("none");
+}
+
+static int zm_message_list(struct zmirror *zm, unsigned int argc, char **argv,
+			   char *result, unsigned int maxlen)
+{
+	u32 total = zm_regions_total(zm->regions);
+	u32 first = 0, count = total;
+	enum zm_which which;
+
+	if (argc < 2 || argc > 4) {
+		DMERR("Message list takes dirty or zero, a region and a number of regions");
+		return -EINVAL;
+	}
+	if (!strcasecmp(argv[1], "dirty")) {
+		which = ZM_DIRTY;
+	} else if (!strcasecmp(argv[1], "zero")) {
+		which = ZM_ZERO;
+	} else {
+		DMERR("list: dirty or zero, not %s", argv[1]);
+		return -EINVAL;
+	}
+	if (argc > 2 && (kstrtou32(argv[2], 10, &first) || first >= total)) {
+		DMERR("list: a region below %u, not %s", total, argv[2]);
+		return -EINVAL;
+	}
+	if (argc > 3 && (kstrtou32(argv[3], 10, &count) || !count)) {
+		DMERR("list: a number of regions, not %s", argv[3]);
+		return -EINVAL;
+	}
+	zm_list_regions(zm, which, first, first + min(count, total - first),
+			result, maxlen);
+	return 1;
+}
+
+static int zm_message(struct zmirror *zm, unsigned int argc, char **argv,
+		      char *result, unsigned int maxlen)
 {
 	if (!strcasecmp(argv[0], "set")) {
 		if (argc == 3)
@@ -906,6 +1032,8 @@ static int zm_message(struct zmirror *zm, unsigned int argc, char **argv)
 			zm_message_resume(zm);
 		return 0;
 	}
+	if (!strcasecmp(argv[0], "list"))
+		return zm_message_list(zm, argc, argv, result, maxlen);
 	DMERR("Unknown message: %s", argv[0]);
 	return -EINVAL;
 }
@@ -917,7 +1045,7 @@ static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
 	int r;
 
 	mutex_lock(&zm->message_lock);
-	r = zm_message(zm, argc, argv);
+	r = zm_message(zm, argc, argv, result, maxlen);
 	mutex_unlock(&zm->message_lock);
 	return r;
 }

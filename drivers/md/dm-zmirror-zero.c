@@ -3,10 +3,19 @@
  * Finding zeroes, and making them on the destination; see dm-zmirror-zero.h.
  */
 #include "dm-zmirror-zero.h"
+#include "dm-zmirror-compat.h"
 
 #include <linux/blkdev.h>
+#include <linux/dm-io.h>
 #include <linux/highmem.h>
+#include <linux/math64.h>
 #include <linux/string.h>
+
+/*
+ * ------------------------------------------------------------------------
+ * Zeroes in what is written
+ * ------------------------------------------------------------------------
+ */
 
 static bool zm_bvec_is_zero(const struct bio_vec *bv)
 {
@@ -28,12 +37,134 @@ bool zm_payload_is_zero(struct bio *bio, struct bvec_iter iter)
 	return true;
 }
 
-bool zm_dest_zeroes(const struct zmirror *zm)
+/*
+ * ------------------------------------------------------------------------
+ * Zeroes on the destination
+ * ------------------------------------------------------------------------
+ */
+
+#define ZM_PAGES_SECTORS	8192U	/* 4 MiB of pages in one request */
+
+static bool zm_asks(const struct zmirror *zm)
 {
-	return bdev_write_zeroes_sectors(zm->dest.dev->bdev);
+	return !READ_ONCE(zm->no_write_zeroes) &&
+	       bdev_write_zeroes_sectors(zm->dest.dev->bdev);
 }
 
-blk_opf_t zm_zero_opf(const struct zmirror *zm)
+/*
+ * The most that one discard may have: whole granules, for what lies below may
+ * cut it anywhere if it is longer, and leave out the granule that it cuts.
+ */
+static sector_t zm_most_discard(const struct zmirror *zm)
 {
-	return REQ_OP_WRITE_ZEROES | (zm->no_unmap ? REQ_NOUNMAP : 0);
+	struct block_device *bdev = zm->dest.dev->bdev;
+	u32 granule = zm_zero_granule(zm);
+	u32 most = bdev_max_discard_sectors(bdev);
+
+	if (!zm->discard_zeroes || READ_ONCE(zm->no_discard_zeroes) ||
+	    zm_discard_misaligned(bdev))
+		return 0;
+	return most - most % granule;
+}
+
+u32 zm_zero_granule(const struct zmirror *zm)
+{
+	u32 granule = bdev_discard_granularity(zm->dest.dev->bdev);
+
+	return zm->discard_zeroes ? max(granule >> SECTOR_SHIFT, 1U) : 1;
+}
+
+bool zm_zero_cheap(const struct zmirror *zm)
+{
+	return zm_asks(zm) || zm_most_discard(zm);
+}
+
+/* How far a sector of the destination is behind the start of its granule. */
+static u32 zm_past_granule(const struct zmirror *zm, sector_t sector)
+{
+	struct block_device *bdev = zm->dest.dev->bdev;
+	u32 granule = zm_zero_granule(zm);
+	u32 align = (bdev_discard_alignment(bdev) >> SECTOR_SHIFT) % granule;
+	u32 past;
+
+	div_u64_rem(sector + granule - align, granule, &past);
+	return past;
+}
+
+/*
+ * Where the whole granules from @start to @end begin and end; nothing is in
+ * between when there is none.
+ */
+static void zm_whole_granules(const struct zmirror *zm, sector_t start,
+			      sector_t end, sector_t *first, sector_t *last)
+{
+	u32 past = zm_past_granule(zm, zm->dest.start + start);
+	u32 left = zm_past_granule(zm, zm->dest.start + end);
+
+	*first = past ? start + zm_zero_granule(zm) - past : start;
+	*last = end - start > left ? end - left : start;
+	if (*first >= *last)
+		*first = *last = end;
+}
+
+enum zm_zero_how zm_zero_how(const struct zmirror *zm, sector_t start,
+			     sector_t end, sector_t *piece)
+{
+	sector_t most = zm_most_discard(zm);
+	sector_t first, last;
+
+	*piece = end;
+	if (most) {
+		zm_whole_granules(zm, start, end, &first, &last);
+		if (first == start && start < end) {
+			*piece = min(last, start + most);
+			return ZM_ZERO_DISCARD;
+		}
+		*piece = first;
+	}
+	if (zm_asks(zm))
+		return ZM_ZERO_ASKED;
+	*piece = min_t(sector_t, *piece, start + ZM_PAGES_SECTORS);
+	return ZM_ZERO_PAGES;
+}
+
+void zm_zero_refused(struct zmirror *zm, enum zm_zero_how how)
+{
+	if (how == ZM_ZERO_DISCARD)
+		WRITE_ONCE(zm->no_discard_zeroes, true);
+	else
+		WRITE_ONCE(zm->no_write_zeroes, true);
+}
+
+blk_opf_t zm_zero_opf(const struct zmirror *zm, enum zm_zero_how how)
+{
+	switch (how) {
+	case ZM_ZERO_DISCARD:
+		return REQ_OP_DISCARD;
+	case ZM_ZERO_PAGES:
+		return REQ_OP_WRITE;
+	default:
+		return REQ_OP_WRITE_ZEROES | (zm->no_unmap ? REQ_NOUNMAP : 0);
+	}
+}
+
+int zm_zero_dest(struct zmirror *zm, struct dm_io_client *client,
+		 enum zm_zero_how how, sector_t start, sector_t end,
+		 io_notify_fn fn, void *context)
+{
+	struct dm_io_region where = {
+		.bdev = zm->dest.dev->bdev,
+		.sector = zm->dest.start + start,
+		.count = end - start,
+	};
+	struct dm_io_request req = {
+		.bi_opf = zm_zero_opf(zm, how),
+		.mem.type = DM_IO_PAGE_LIST,
+		.mem.ptr.pl = &zm->zeroes,
+		.notify.fn = fn,
+		.notify.context = context,
+		.client = client,
+	};
+
+	return zm_dm_io(&req, &where);
 }

@@ -6,6 +6,7 @@
 #define DM_ZMIRROR_ZERO_H
 
 #include <linux/bio.h>
+#include <linux/dm-io.h>
 
 #include "dm-zmirror.h"
 
@@ -23,21 +24,84 @@
 bool zm_payload_is_zero(struct bio *bio, struct bvec_iter iter);
 
 /**
- * zm_dest_zeroes - whether the destination can zero by itself
+ * enum zm_zero_how - how a range of the destination is zeroed
+ * @ZM_ZERO_ASKED: by REQ_OP_WRITE_ZEROES
+ * @ZM_ZERO_DISCARD: by a discard of whole granules, which the table says will do
+ * @ZM_ZERO_PAGES: by writing pages of zeroes
+ */
+enum zm_zero_how { ZM_ZERO_ASKED, ZM_ZERO_DISCARD, ZM_ZERO_PAGES };
+
+/**
+ * zm_zero_how - how the destination is to be zeroed from some sector on
+ * @zm: the mirror
+ * @start: first sector of the mirror
+ * @end: the sector after the last one
+ * @piece: the end of what is to be zeroed in that way, and in one request, is
+ *	stored here
+ *
+ * The destination is asked for zeroes where it can make them. By discards, whole
+ * granules are zeroed, and what is left at both ends in another way.
+ *
+ * Context: any.
+ * Return: see &enum zm_zero_how.
+ */
+enum zm_zero_how zm_zero_how(const struct zmirror *zm, sector_t start,
+			     sector_t end, sector_t *piece);
+
+/**
+ * zm_zero_refused - the destination cannot zero in a way that it had offered
+ * @zm: the mirror
+ * @how: the way, which is not taken any more
+ *
+ * Context: any.
+ */
+void zm_zero_refused(struct zmirror *zm, enum zm_zero_how how);
+
+/**
+ * zm_zero_cheap - whether the destination can be zeroed without writing it all
  * @zm: the mirror
  *
  * Context: any.
- * Return: true when it takes REQ_OP_WRITE_ZEROES.
+ * Return: true unless it takes pages of zeroes only.
  */
-bool zm_dest_zeroes(const struct zmirror *zm);
+bool zm_zero_cheap(const struct zmirror *zm);
+
+/**
+ * zm_zero_granule - how much of the destination is unmapped together
+ * @zm: the mirror
+ *
+ * Context: any.
+ * Return: sectors of a discard's granule where zeroes are made by discards,
+ * else 1.
+ */
+u32 zm_zero_granule(const struct zmirror *zm);
 
 /**
  * zm_zero_opf - the request that zeroes the destination
  * @zm: the mirror
+ * @how: the way in which it does
  *
  * Context: any.
- * Return: REQ_OP_WRITE_ZEROES, which deallocates unless the table forbids it.
+ * Return: operation and flags; REQ_OP_WRITE_ZEROES deallocates unless the table
+ * forbids it.
  */
-blk_opf_t zm_zero_opf(const struct zmirror *zm);
+blk_opf_t zm_zero_opf(const struct zmirror *zm, enum zm_zero_how how);
+
+/**
+ * zm_zero_dest - start to zero a range of the destination
+ * @zm: the mirror
+ * @client: what the request is allocated from
+ * @how: the way, as zm_zero_how() has told for this range
+ * @start: first sector of the mirror
+ * @end: the sector after the last one
+ * @fn: called when it has ended, or NULL to wait for that
+ * @context: for @fn
+ *
+ * Context: may sleep, but only until other requests of @client have ended.
+ * Return: 0, or a negative error number if there is no @fn.
+ */
+int zm_zero_dest(struct zmirror *zm, struct dm_io_client *client,
+		 enum zm_zero_how how, sector_t start, sector_t end,
+		 io_notify_fn fn, void *context);
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/atomic.h>
 #include <linux/bio.h>
 #include <linux/device-mapper.h>
+#include <linux/dm-io.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -39,6 +40,7 @@ struct zm_leg {
  * @zeroed: sectors that resync zeroed on the destination
  * @skipped: sectors that resync left out, being zero on both legs
  * @fg_skipped: sectors of foreground zeroes that the destination had already
+ * @discarded: sectors of foreground discards that went to the destination
  * @source_errors: requests to the source that failed
  * @dest_errors: requests to the destination that failed
  */
@@ -48,9 +50,18 @@ struct zm_stats {
 	atomic64_t zeroed;
 	atomic64_t skipped;
 	atomic64_t fg_skipped;
+	atomic64_t discarded;
 	atomic64_t source_errors;
 	atomic64_t dest_errors;
 };
+
+/**
+ * enum zm_discard - what a discard does
+ * @ZM_DISCARD_EXACT: both legs are discarded, and resync makes them equal
+ * @ZM_DISCARD_PASS: both legs are discarded, and read as they like
+ * @ZM_DISCARD_IGNORE: there are none
+ */
+enum zm_discard { ZM_DISCARD_EXACT, ZM_DISCARD_PASS, ZM_DISCARD_IGNORE };
 
 /* What zm_event() announces, as bit numbers. */
 enum zm_event {
@@ -71,6 +82,10 @@ enum zm_event {
  * @stats: figures for the status
  * @dest_zeroed: the user's promise, until the first resume
  * @nosync: the user's promise, until the first resume
+ * @prezero: zero the destination before resync
+ * @discard_zeroes: the user's promise that a discard of whole granules of the
+ *	destination makes them read as zeroes
+ * @discard: what a discard does
  * @no_unmap: zero the destination without deallocating it
  * @zero_detect: look for zero content
  * @async: a write ends when the source has it
@@ -80,14 +95,20 @@ enum zm_event {
  * @suspended: resync must not start a job
  * @source_failed: resync stopped on a read error
  * @message_lock: lets one message in at a time; taken before any other lock
+ * @no_write_zeroes: the destination has refused REQ_OP_WRITE_ZEROES
+ * @no_discard_zeroes: the destination has refused a discard for zeroes
+ * @zeroes: a page of zeroes, in a circle so that it has any length
  * @resync: the background
  * @events: bits of &enum zm_event which are to be announced
  * @event_work: announces them; runs on @resync's workqueue, embedded here
  * @event_wq: where @event_work runs
- * @lock: protects @deferred
+ * @lock: protects @deferred and @zeroing
  * @deferred: requests that have begun after a wait, to be submitted
  * @deferred_work: submits them; embedded here
- * @wq: where @deferred_work runs
+ * @zeroing: requests whose zeroes have to be made on the destination
+ * @zeroing_work: makes them; embedded here
+ * @zero_io: what it allocates its requests from
+ * @wq: where @deferred_work and @zeroing_work run
  *
  * The switches that a message may change are read without a lock: each request
  * and each job goes by what it sees.
@@ -104,6 +125,9 @@ struct zmirror {
 
 	bool dest_zeroed;
 	bool nosync;
+	bool prezero;
+	bool discard_zeroes;
+	enum zm_discard discard;
 	bool no_unmap;
 	bool zero_detect;
 	bool async;
@@ -114,15 +138,23 @@ struct zmirror {
 	bool suspended;
 	bool source_failed;
 	struct mutex message_lock;	/* one message at a time */
+
+	bool no_write_zeroes;
+	bool no_discard_zeroes;
+	struct page_list zeroes;
+
 	struct zm_resync *resync;
 
 	unsigned long events;
 	struct work_struct event_work;
 	struct workqueue_struct *event_wq;
 
-	spinlock_t lock;		/* protects deferred */
+	spinlock_t lock;		/* protects deferred and zeroing */
 	struct bio_list deferred;
 	struct work_struct deferred_work;
+	struct list_head zeroing;
+	struct work_struct zeroing_work;
+	struct dm_io_client *zero_io;
 	struct workqueue_struct *wq;
 };
 

@@ -74,6 +74,7 @@ struct copy {
 	u64 serial;
 	u32 done;
 	u32 stride;
+	bool prezero;		/* it only zeroes the destination */
 	bool read_fails;
 	bool write_fails;
 	u64 mixed;
@@ -130,7 +131,7 @@ static u64 seed, rng, step;
 /* What has happened, for the coverage at the end. */
 enum {
 	N_WRITE, N_ZEROES, N_DISCARD, N_NOOP, N_SKIP, N_SOURCE_ONLY, N_BOTH,
-	N_WAIT, N_COPY, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
+	N_WAIT, N_COPY, N_PREZERO, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
 	N_SOURCE_ERROR, N_DEST_ERROR, N_DECLINED, N_CHANGED, N_READ_ERROR,
 	N_COPY_ERROR, N_FLUSH, N_FLUSH_ERROR, N_CUT, N_LOST, N_ATTACH,
 	N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
@@ -138,7 +139,7 @@ enum {
 
 static const char * const count_names[N_COUNTS] = {
 	"writes", "zeroes", "discards", "no-ops", "skips", "source only",
-	"both legs", "waits", "copies", "second copies", "held copies that wait",
+	"both legs", "waits", "copies", "zeroings", "second copies", "held copies that wait",
 	"zero bits set", "zero bits cleared", "source errors",
 	"destination errors", "declined", "payloads changed", "read errors",
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
@@ -346,10 +347,11 @@ static void check_bits(u32 chunk, u64 clean, u64 zero, const char *by)
 }
 
 /*
- * What an end told must be what it did. Requests that it let go may have made
+ * What an end told must be what it did; the end of a discard, that there is
+ * something to copy now. Requests that it let go may have made
  * regions dirty as well; what they did is theirs to tell.
  */
-static void check_ended(unsigned int ended, u32 let_go)
+static void check_ended(unsigned int ended, u32 let_go, u32 chunk, u64 discarded)
 {
 	u32 nr = zm_regions_dirty(w.zr);
 
@@ -358,7 +360,8 @@ static void check_ended(unsigned int ended, u32 let_go)
 	if (!!(ended & ZM_ENDED_IN_SYNC) != (old_nr && !nr))
 		broken(5, "in sync is told wrongly: %u dirty regions, then %u",
 		       old_nr, nr);
-	if (nr > old_nr ? !(ended & ZM_ENDED_DIRTY) : ended & ZM_ENDED_DIRTY)
+	if (!(ended & ZM_ENDED_DIRTY) !=
+	    !(nr > old_nr || (discarded & w.zr->dirty[chunk])))
 		broken(5, "new dirty regions are told wrongly: %u, then %u",
 		       old_nr, nr);
 	counts[N_IN_SYNC] += !!(ended & ZM_ENDED_IN_SYNC);
@@ -512,8 +515,11 @@ static void request_begun(struct request *r, bool now)
 		broken(4, "a request goes to a destination that is out of use");
 	if (!(op->legs & ZM_DEST) && !op->skipped && (op->touch & ~dirty))
 		broken(3, "a request for the source alone leaves regions clean");
-	if (op->kind == ZM_OP_DISCARD && (op->touch & ~dirty))
+	if (op->kind == ZM_OP_DISCARD && !op->pass && (op->touch & ~dirty))
 		broken(3, "a discard leaves regions clean");
+	if (now && op->kind == ZM_OP_DISCARD &&
+	    (op->touch & w.zr->zero[op->chunk]))
+		broken(2, "a discard leaves regions known zero");
 
 	if (both_under_copy(op))
 		broken(4, "a request under copy goes to both legs");
@@ -593,12 +599,14 @@ static void new_request(void)
 	random_range(&r->op);
 	r->op.source_only = one_in(12);
 	r->op.droppable = false;
+	r->op.pass = false;
 	r->value = 0;
 	r->declines = false;
 	r->changes = false;
 	switch (below(8)) {
 	case 0:
 		r->op.kind = ZM_OP_DISCARD;
+		r->op.pass = one_in(2);
 		break;
 	case 1: case 2: case 3:
 		r->op.kind = ZM_OP_ZEROES;
@@ -634,9 +642,25 @@ static void new_request(void)
 	check_bits(0, 0, 0, "a begin");
 }
 
-/* What a sector of a request comes to read as. */
+/*
+ * What a sector of a request comes to read as. A discard that is passed on may
+ * set the legs apart, as its user wants it; here it does the same to both, so
+ * that the rules hold.
+ */
 static u16 request_value(struct request *r, int leg, u32 sector)
 {
+	u32 hash = (r->serial * 7919 + sector) * 2654435761u;
+
+	if (r->op.kind == ZM_OP_DISCARD && r->op.pass) {
+		switch (hash >> 16 & 3) {
+		case 0:
+			return 0;
+		case 1:
+			return w.leg[leg][sector];
+		default:
+			return 1 + (hash >> 8 & 0x7fff);
+		}
+	}
 	if (r->op.kind == ZM_OP_DISCARD) {
 		switch (below(3)) {
 		case 0:
@@ -780,7 +804,7 @@ static void request_ends(struct request *r)
 		broken(5, "what was zeroed whole is not known zero");
 	if ((failed & ZM_DEST) && !let_go && (touch & w.zr->zero[chunk]))
 		broken(2, "a failure leaves regions known zero");
-	check_ended(ended, let_go);
+	check_ended(ended, let_go, chunk, discard && !failed ? touch : 0);
 }
 
 static void request_steps(struct request *r)
@@ -811,8 +835,10 @@ static void copy_begun(struct copy *c)
 	     (unsigned long long)c->op.touch, c->op.chunk);
 	if (c->op.touch & ~w.zr->dirty[c->op.chunk] && !c->op.hold)
 		broken(4, "a clean region is copied");
-	counts[c->op.hold ? N_AGAIN : N_COPY]++;
-	c->phase = MOVING;
+	if (c->prezero && (c->op.touch & w.zr->zero[c->op.chunk]))
+		broken(2, "a region that is zero is zeroed");
+	counts[c->prezero ? N_PREZERO : c->op.hold ? N_AGAIN : N_COPY]++;
+	c->phase = c->prezero ? WRITING : MOVING;
 	c->done = 0;
 	c->data = 0;
 	c->stride = pick_stride(c->op.end - c->op.start);
@@ -821,10 +847,37 @@ static void copy_begun(struct copy *c)
 	set_busy(&c->op, 1);
 }
 
+static u32 discards(const struct zm_op *self, u64 serial, struct zm_op *other,
+		    u64 other_serial, enum phase phase, u64 *mixed)
+{
+	(void)serial;
+	(void)other_serial;
+	(void)mixed;
+	return phase == MOVING && other->kind == ZM_OP_DISCARD &&
+	       other->chunk == self->chunk && (other->touch & self->touch);
+}
+
+/* The next run of regions to zero; @c, if it begins where it is to. */
+static bool new_prezero(struct copy *c, u32 chunk)
+{
+	u64 todo = w.zr->dirty[chunk] & ~w.zr->zero[chunk];
+	u32 from = one_in(2) ? 0 : below(64);
+	bool next = one_in(2);
+
+	memset(c->buffer, 0, sizeof(w.buffers[0]));
+	if (!zm_prezero_begin(w.zr, &c->op, chunk, from,
+			      1 + below(one_in(4) ? 64 : 6), next))
+		return false;
+	if (next && (!(todo >> from & 1) || !(c->op.touch >> from & 1)))
+		broken(4, "a zeroing does not begin where it is to");
+	return true;
+}
+
 static void new_copy(void)
 {
 	struct copy *c = NULL;
-	u32 i, chunk;
+	u32 i, chunk, from, max;
+	bool taken;
 
 	for (i = 0; i < MAX_COPIES; i++)
 		if (w.copies[i].phase == FREE && !w.copies[i].again)
@@ -841,10 +894,22 @@ static void new_copy(void)
 	w.cursor = chunk + one_in(2);
 	c->buffer = w.buffers[c - w.copies];
 	c->serial = ++w.serial;
+	c->prezero = one_in(8);
+	from = one_in(2) ? 0 : below(64);
+	max = 1 + below(one_in(4) ? 64 : 6);
 	remember();
-	if (zm_copy_begin(w.zr, &c->op, chunk, one_in(2) ? 0 : below(64),
-			  1 + below(one_in(4) ? 64 : 6)))
+	if (c->prezero)
+		taken = new_prezero(c, chunk);
+	else
+		taken = zm_copy_begin(w.zr, &c->op, chunk, from, max);
+	if (taken) {
+		if (!c->prezero && count_others(&c->op, discards, 0))
+			broken(4, "a copy begins under a discard");
+		if (!c->prezero &&
+		    __ffs64(c->op.touch) / max != (fls64(c->op.touch) - 1) / max)
+			broken(4, "a run of regions does not end where it is to");
 		copy_begun(c);
+	}
 	check_bits(0, 0, 0, "the begin of a copy");
 }
 
@@ -854,6 +919,7 @@ static void next_again(struct copy *c)
 
 	c->again &= c->again - 1;
 	c->serial = ++w.serial;
+	c->prezero = false;
 	remember();
 	switch (zm_copy_again(w.zr, &c->op, c->again_chunk, bit)) {
 	case ZM_AGAIN_NONE:
@@ -917,6 +983,32 @@ static void copy_writes(struct copy *c)
 	}
 }
 
+static void prezero_ends(struct copy *c)
+{
+	struct zm_op *op = &c->op;
+	bool zeroed = !c->write_fails && !one_in(40);
+	u64 zero = zeroed ? op->touch & ~c->mixed : 0;
+	u32 chunk = op->chunk;
+
+	if (c->write_fails) {
+		counts[N_COPY_ERROR]++;
+		dest_error(op->generation);
+	}
+	if (op->generation != (u32)atomic_read(&w.zr->failures)) {
+		counts[N_STALE]++;
+		zero = 0;
+	}
+	note("zeroing %llu ends: %d", (unsigned long long)c->serial, zeroed);
+
+	let_go = 0;
+	ending_copy = c;
+	zm_prezero_end(w.zr, op, zeroed);
+	zero &= ~c->mixed;
+	check_bits(chunk, 0, zero, "the end of a zeroing");
+	if (!let_go && (zero & ~w.zr->zero[chunk]))
+		broken(5, "what was zeroed is not known zero");
+}
+
 static void copy_ends(struct copy *c)
 {
 	struct zm_op *op = &c->op;
@@ -950,7 +1042,7 @@ static void copy_ends(struct copy *c)
 		clean = 0;
 	}
 	check_bits(chunk, clean, clean & zeroes, "the end of a copy");
-	check_ended(ended, let_go);
+	check_ended(ended, let_go, 0, 0);
 	if (raced != (copied & c->mixed))
 		broken(3, "regions %#llx raced with a copy, not %#llx",
 		       (unsigned long long)(copied & c->mixed),
@@ -971,6 +1063,8 @@ static void copy_steps(struct copy *c)
 		copy_reads(c);
 	else if (c->done < c->op.end - c->op.start)
 		copy_writes(c);
+	else if (c->prezero)
+		prezero_ends(c);
 	else
 		copy_ends(c);
 }
@@ -1297,6 +1391,40 @@ static void geometry(void)
 	zm_regions_destroy(zr);
 }
 
+/* Runs of regions, against the same looked up one by one. */
+static void runs(void)
+{
+	struct zm_regions *zr = zm_regions_create(8 * 200, 8, false, false,
+						  ready);
+	u32 round, first, last, end, at;
+	bool bits[200];
+
+	for (round = 0; round < 2000; round++) {
+		u64 *words = one_in(2) ? zr->dirty : zr->zero;
+		enum zm_which which = words == zr->dirty ? ZM_DIRTY : ZM_ZERO;
+		u32 odds = 1 + below(100);
+
+		for (at = 0, last = 0; at < 200; at++) {
+			last = one_in(odds) ? !last : last;
+			bits[at] = last;
+			if (last)
+				words[at / 64] |= BIT_ULL(at % 64);
+			else
+				words[at / 64] &= ~BIT_ULL(at % 64);
+		}
+		first = below(200);
+		end = below(201);
+		for (at = first; at < end && !bits[at]; at++)
+			;
+		for (last = at; last < end && bits[last]; last++)
+			;
+		if (zm_regions_next(zr, which, &first, end) !=
+		    (at < end ? last : 0) || (at < end && first != at))
+			broken(5, "a run of regions is not found");
+	}
+	zm_regions_destroy(zr);
+}
+
 /* Writes a whole region of a mirror in sync, to both legs. */
 static void write_region(struct zm_regions *zr, u32 region, struct zm_op *op)
 {
@@ -1395,6 +1523,7 @@ int main(int argc, char **argv)
 	shim_before_lock = before_lock;
 	out_of_memory();
 	geometry();
+	runs();
 	flushes();
 	while (step < steps)
 		episode(500 + below(one_in(10) ? 100000 : 8000));

@@ -24,6 +24,7 @@ typedef u64 sector_t;
 #define BITS_TO_LONGS(n)	DIV_ROUND_UP((n), BITS_PER_LONG)
 #define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK_ULL(high, low)	((~0ULL << (low)) & (~0ULL >> (63 - (high))))
+#define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define READ_ONCE(x)		(x)
@@ -32,6 +33,7 @@ typedef u64 sector_t;
 #define smp_rmb()		do { } while (0)
 #define smp_wmb()		do { } while (0)
 #define cond_resched()		do { } while (0)
+#define min_t(type, a, b) min((type)(a), (type)(b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))

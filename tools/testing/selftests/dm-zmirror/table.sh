@@ -195,7 +195,7 @@ bad_line "an unknown feature with a value" "$LINE 1 bogus:1" 'Unknown feature: b
 bad_line "a feature cut short" "$LINE 1 pause" 'Unknown feature: pause'
 bad_line "a feature with a tail" "$LINE 1 pausedx" 'Unknown feature: pausedx'
 bad_line "an empty name with a value" "$LINE 1 :4" 'Unknown feature: :4'
-for feature in dest_zeroed nosync no_unmap paused; do
+for feature in dest_zeroed nosync no_unmap paused prezero discard_zeroes; do
 	bad_line "$feature twice" "$LINE 2 $feature $feature" \
 		"Feature given twice: $feature"
 	for value in : :1 :on; do
@@ -220,9 +220,18 @@ for value in '' : :fast :sync,async; do
 	bad_line "copy_mode$value" "$LINE 1 copy_mode$value" \
 		'Feature copy_mode takes sync or async'
 done
-for feature in prezero discard_zeroes discard:exact discard:pass rate:1000 \
-	       scan_rate:1000 on_dest_error:stop on_source_error:skip \
-	       metadata:SRC; do
+for value in '' : :yes :EXACT :pass,ignore; do
+	bad_line "discard$value" "$LINE 1 discard$value" \
+		'Feature discard takes exact, pass or ignore'
+done
+bad_line "discard twice" "$LINE 2 discard:pass discard:exact" \
+	'Feature given twice: discard'
+bad_line "prezero with nosync" "$LINE 2 prezero nosync" \
+	'nosync and prezero exclude each other'
+bad_line "discard_zeroes with no_unmap" "$LINE 2 no_unmap discard_zeroes" \
+	'discard_zeroes and no_unmap exclude each other'
+for feature in rate:1000 scan_rate:1000 on_dest_error:stop \
+	       on_source_error:skip metadata:SRC; do
 	bad_line "$feature, which is not there yet" "$LINE 1 $feature" \
 		"not supported yet: ${feature%%:*}"
 done
@@ -249,13 +258,26 @@ bad_message "message set zero_detect maybe" 'set zero_detect maybe' \
 bad_message "message set copy_mode fast" 'set copy_mode fast' \
 	'copy_mode takes sync or async.*fast'
 bad_message "message set bogus" 'set bogus 1' 'Unknown feature: bogus'
-for feature in dest_zeroed nosync no_unmap paused; do
+for feature in dest_zeroed nosync no_unmap paused prezero discard_zeroes \
+	       discard; do
 	bad_message "message set $feature" "set $feature on" \
 		"cannot be set by message: $feature"
 done
-for feature in prezero rate scan_rate discard on_dest_error on_source_error; do
+for feature in rate scan_rate on_dest_error on_source_error; do
 	bad_message "message set $feature, which is not there yet" \
 		"set $feature 1" "not supported yet: $feature"
+done
+bad_message "message list alone" 'list' 'list takes dirty or zero'
+bad_message "message list with four words" 'list zero 0 1 2' \
+	'list takes dirty or zero'
+bad_message "message list clean" 'list clean' 'list: dirty or zero, not clean'
+for value in -1 x 1x 99999999999 128; do
+	bad_message "message list dirty $value" "list dirty $value" \
+		"list: a region below 128, not $value"
+done
+for value in 0 -1 x 99999999999; do
+	bad_message "message list zero 0 $value" "list zero 0 $value" \
+		"list: a number of regions, not $value"
 done
 bad_message "message verify, which is not there yet" 'verify' 'verify'
 
@@ -324,6 +346,12 @@ trip 128 128 no_unmap
 trip 128 128 copy_mode:async
 trip 128 128 copy_mode:sync ""
 trip 128 128 paused
+trip 128 128 prezero
+trip 128 128 discard_zeroes
+trip 128 128 discard:pass
+trip 128 128 discard:ignore
+trip 128 128 discard:exact ""
+trip 128 128 "prezero discard_zeroes dest_zeroed discard:pass"
 trip 128 128 "paused jobs:7 copy_mode:async zero_detect:off no_unmap nosync dest_zeroed"
 trip 128 128 "no_unmap zero_detect:on jobs:3" "no_unmap jobs:3"
 

@@ -13,7 +13,7 @@ load NAME TABLE [readonly]      load a table
 clear NAME                      forget the table that was loaded
 suspend NAME [noflush] [nolockfs]
 resume NAME [noflush] [nolockfs]
-message NAME TEXT
+message NAME TEXT               answers with what the target does, if it does
 status NAME
 table NAME [inactive]
 info NAME                       minor, open count, event number, and
@@ -85,6 +85,7 @@ TABLE, MESSAGE = 12, 14
 FLAGS = {"readonly": 1, "suspend": 2, "table": 16, "nolockfs": 1 << 10,
          "noflush": 1 << 11, "inactive": 1 << 12}
 SUSPENDED = 2
+DATA_OUT = 1 << 16
 
 
 def dm(number, name, flags=(), targets=0, payload=b""):
@@ -137,7 +138,11 @@ def dm_resume(name, *flags):
 
 
 def dm_message(name, text):
-    dm(MESSAGE, name, payload=struct.pack("=Q", 0) + text.encode() + b"\0")
+    fields, data = dm(MESSAGE, name,
+                      payload=struct.pack("=Q", 0) + text.encode() + b"\0")
+    if not fields[7] & DATA_OUT:
+        return []
+    return data[:data.index(0)].decode().splitlines()
 
 
 def dm_remove(name):
