@@ -15,6 +15,9 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
+#define CREATE_TRACE_POINTS
+#include "dm-zmirror-trace.h"
+
 /*
  * ------------------------------------------------------------------------
  * Types
@@ -60,6 +63,7 @@ struct zm_regions {
 	u32 region_shift;		/* log2 of a region's sectors */
 	u32 nr_regions;
 	u32 nr_chunks;
+	u32 dev;			/* for the tracepoints */
 	zm_ready_fn ready;
 
 	u64 *dirty;
@@ -107,6 +111,7 @@ static bool zm_set_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
 		set_bit(chunk, zr->dirty_chunks);
 	zr->dirty[chunk] |= new;
 	atomic_add(hweight64(new), &zr->nr_dirty);
+	trace_zmirror_dirty(zr->dev, chunk, new);
 	return true;
 }
 
@@ -118,6 +123,7 @@ static bool zm_clear_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
 	if (!old)
 		return false;
 	zr->dirty[chunk] &= ~old;
+	trace_zmirror_clean(zr->dev, chunk, old);
 	if (!zr->dirty[chunk])
 		clear_bit(chunk, zr->dirty_chunks);
 	return atomic_sub_and_test(hweight64(old), &zr->nr_dirty);
@@ -131,6 +137,7 @@ static void zm_set_zero(struct zm_regions *zr, u32 chunk, u64 mask)
 		return;
 	zr->zero[chunk] |= new;
 	atomic_add(hweight64(new), &zr->nr_zero);
+	trace_zmirror_zero(zr->dev, chunk, new);
 }
 
 static void zm_clear_zero(struct zm_regions *zr, u32 chunk, u64 mask)
@@ -141,6 +148,7 @@ static void zm_clear_zero(struct zm_regions *zr, u32 chunk, u64 mask)
 		return;
 	zr->zero[chunk] &= ~old;
 	atomic_sub(hweight64(old), &zr->nr_zero);
+	trace_zmirror_nonzero(zr->dev, chunk, old);
 }
 
 /*
@@ -352,6 +360,8 @@ static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 	} else {
 		zm_decide(zr, bucket, op);
 	}
+	trace_zmirror_begin(zr->dev, op, zr->dirty[op->chunk],
+			    zr->zero[op->chunk]);
 	if (op->legs)
 		list_add_tail(&op->list, &bucket->in_flight);
 }
@@ -479,6 +489,7 @@ unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
 	struct zm_op *begun;
 
 	spin_lock_irqsave(&bucket->lock, flags);
+	trace_zmirror_end(zr->dev, op, failed);
 	ended = zm_settle(zr, op, failed);
 	begun = zm_leave(zr, bucket, op);
 	spin_unlock_irqrestore(&bucket->lock, flags);
@@ -601,6 +612,7 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 	spin_lock_irqsave(&bucket->lock, flags);
 	good = copied & op->touch & ~op->raced;
 	*raced = copied & op->touch & op->raced;
+	trace_zmirror_copied(zr->dev, op, copied & op->touch, zeroes);
 	if (copied & ~(zeroes & op->known_zero))
 		zr->written[op->chunk] = atomic_read(&zr->epoch);
 	if (op->generation == (u32)atomic_read(&zr->failures)) {
@@ -649,6 +661,7 @@ void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed)
 	struct zm_op *begun;
 
 	spin_lock_irqsave(&bucket->lock, flags);
+	trace_zmirror_copied(zr->dev, op, 0, 0);
 	zr->written[op->chunk] = atomic_read(&zr->epoch);
 	if (zeroed && op->generation == (u32)atomic_read(&zr->failures))
 		zm_set_zero(zr, op->chunk, op->touch & ~op->raced);
@@ -842,7 +855,8 @@ static void zm_promise(struct zm_regions *zr, bool dirty, bool zero)
 }
 
 struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
-				     bool dirty, bool zero, zm_ready_fn ready)
+				     bool dirty, bool zero, u32 dev,
+				     zm_ready_fn ready)
 {
 	struct zm_regions *zr = kvzalloc(sizeof(*zr), GFP_KERNEL);
 	unsigned int i;
@@ -854,6 +868,7 @@ struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
 	zr->region_shift = ilog2(region_sectors);
 	zr->nr_regions = (len + region_sectors - 1) >> zr->region_shift;
 	zr->nr_chunks = DIV_ROUND_UP(zr->nr_regions, ZM_CHUNK_REGIONS);
+	zr->dev = dev;
 	zr->ready = ready;
 	atomic_set(&zr->epoch, 1);
 	for (i = 0; i < ARRAY_SIZE(zr->buckets); i++) {

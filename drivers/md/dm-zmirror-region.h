@@ -126,13 +126,15 @@ typedef void (*zm_ready_fn)(struct zm_op *op);
  *	most ZM_MAX_REGIONS regions
  * @dirty: whether the regions start dirty
  * @zero: whether the zero bits start set
+ * @dev: number of the mirror's device, for the tracepoints
  * @ready: called for each operation that begins after a wait
  *
  * Context: may sleep.
  * Return: the state, or NULL when out of memory.
  */
 struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
-				     bool dirty, bool zero, zm_ready_fn ready);
+				     bool dirty, bool zero, u32 dev,
+				     zm_ready_fn ready);
 
 /**
  * zm_regions_destroy - free the region state

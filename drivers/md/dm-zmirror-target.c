@@ -519,10 +519,13 @@ static void zm_event_work(struct work_struct *work);
 static int zm_make(struct zmirror *zm)
 {
 	struct dm_target *ti = zm->ti;
+	dev_t dev;
 	int r;
 
+	dev = disk_devt(dm_disk(dm_table_get_md(ti->table)));
 	zm->regions = zm_regions_create(ti->len, zm->region_sectors,
-					!zm->nosync, zm->dest_zeroed, zm_ready);
+					!zm->nosync, zm->dest_zeroed, dev,
+					zm_ready);
 	if (!zm->regions) {
 		ti->error = "Cannot allocate region bitmaps";
 		return -ENOMEM;

@@ -1324,7 +1324,7 @@ static void start_episode(void)
 		    w.leg[1][sector]);
 	}
 	memcpy(w.stable, w.leg[1], w.len * sizeof(u16));
-	w.zr = zm_regions_create(w.len, w.region, dirty, zero, ready);
+	w.zr = zm_regions_create(w.len, w.region, dirty, zero, 0, ready);
 	if (!w.zr || zm_regions_total(w.zr) != w.regions)
 		broken(5, "the state is not made");
 	note("episode: dirty %d, zero %d", dirty, zero);
@@ -1356,7 +1356,7 @@ static void out_of_memory(void)
 		struct zm_regions *zr;
 
 		shim_fail_at = n;
-		zr = zm_regions_create(1000, 8, true, true, ready);
+		zr = zm_regions_create(1000, 8, true, true, 0, ready);
 		if (zr) {
 			zm_regions_destroy(zr);
 			break;
@@ -1374,7 +1374,7 @@ static void out_of_memory(void)
 static void geometry(void)
 {
 	struct zm_regions *zr = zm_regions_create(8 * 64 + 13, 8, false, false,
-						  ready);
+						  0, ready);
 	sector_t start, end;
 
 	if (zm_chunk_end(zr, 0) != 512 || zm_chunk_end(zr, 511) != 512 ||
@@ -1395,7 +1395,7 @@ static void geometry(void)
 static void runs(void)
 {
 	struct zm_regions *zr = zm_regions_create(8 * 200, 8, false, false,
-						  ready);
+						  0, ready);
 	u32 round, first, last, end, at;
 	bool bits[200];
 
@@ -1440,7 +1440,7 @@ static void write_region(struct zm_regions *zr, u32 region, struct zm_op *op)
 static void flushes(void)
 {
 	struct zm_regions *zr = zm_regions_create(3 * 512, 8, false, false,
-						  ready);
+						  0, ready);
 	struct zm_flush older, newer, late;
 	struct zm_op op, pending;
 

@@ -43,7 +43,7 @@ seen() # DEVICE REGEX [REGEX]
 	while read -r line; do
 		[[ $line =~ block_bio_queue:\ ${number/:/,}\ $2\ [0-9]+\ \+\ ${3:-} ]] &&
 			count=$((count + 1))
-	done < "$TRACE/trace"
+	done < <(cat "$TRACE/trace")
 	printf '%d' "$count"
 }
 
