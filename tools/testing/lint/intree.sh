@@ -71,11 +71,11 @@ mkdir -p "$cache"
 exec 9>"$cache/lock.intree"
 flock 9
 prepare >"$log" 2>&1 && build y >>"$log" 2>&1 &&
-	nm "$tree/vmlinux" | grep -q zm_io_map
+	nm "$tree/vmlinux" | grep zm_io_map >/dev/null
 result 1 "built into the kernel" $?
 rm -f "$tree/drivers/md/zmirror/dm-zmirror.ko"
 build m >>"$log" 2>&1 && [ -e "$tree/drivers/md/zmirror/dm-zmirror.ko" ] &&
-	! nm "$tree/vmlinux" | grep -q zm_io_map
+	! nm "$tree/vmlinux" | grep zm_io_map >/dev/null
 result 2 "built as a module" $?
 ! grep -n 'warning:\|WARNING:' "$log"
 result 3 "built without a warning" $?
