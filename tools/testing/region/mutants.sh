@@ -75,10 +75,8 @@ mutant "a write leaves the zero bits" \
 	's/if \(op->kind == ZM_OP_WRITE\)$/if (0)/'
 mutant "a source-only write leaves its regions clean" \
 	's/op->dirtied \|= zm_set_dirty\(zr, op->chunk, op->touch\);//'
-mutant "a discard leaves its regions clean" \
-	's/op->dirtied = zm_set_dirty\(zr, op->chunk, op->touch\);//'
 mutant "a discard leaves the zero bits" \
-	'/op->dirtied = zm_set_dirty/{n;d}'
+	'/What a discarded range/,/^\t\}/s/zm_clear_zero\(.*/;/'
 mutant "zeroes are dropped on dirty regions" \
 	's/if \(op->droppable && .*/if (op->droppable)/'
 mutant "zeroes are dropped that must not be" \
@@ -167,6 +165,38 @@ mutant "a failed allocation is not noticed" \
 	's/if \(!zr->dirty \|\| !zr->zero \|\| /if (!zr->dirty || /'
 mutant "owners are told under the lock" \
 	'/begun = zm_leave/{n;d}'
+mutant "the destination is zeroed where it is clean" \
+	's/todo = zr->dirty\[chunk\] & ~zr->zero/todo = ~zr->zero/'
+mutant "the destination is zeroed where it is zero" \
+	's/todo = zr->dirty\[chunk\] & ~zr->zero\[chunk\]/todo = zr->dirty[chunk]/'
+mutant "the destination is zeroed under a copy" \
+	's/todo = zr->dirty\[chunk\] & ~zr->zero\[chunk\] & ~zm_copies\(bucket, chunk\)/todo = zr->dirty[chunk] \& ~zr->zero[chunk]/'
+mutant "zeroing begins elsewhere" \
+	's/ && \(!next \|\| \(todo & BIT_ULL\(from\)\)\)//'
+mutant "a zeroing that raced is believed" \
+	'/^void zm_prezero_end/,/^}/s/op->touch & ~op->raced/op->touch/'
+mutant "a zeroing that failed is believed" \
+	'/^void zm_prezero_end/,/^}/s/if \(zeroed && /if (/'
+mutant "a zeroing is believed after a failure" \
+	'/^void zm_prezero_end/,/^}/s/if \(zeroed && .*/if (zeroed)/'
+mutant "a zeroing is not recorded as written" \
+	'/^void zm_prezero_end/,/^}/s/zr->written\[.*/;/'
+mutant "zeroing a failed destination" \
+	'/^bool zm_prezero_begin/,/^}/s/zm_dest_well\(zr, &generation\)/(zm_dest_well(zr, \&generation) || true)/'
+mutant "a discard that is passed on keeps zero bits" \
+	'/What a discarded range/,/^\t\}/s/zm_clear_zero\(.*/if (!op->pass)/'
+mutant "a discard leaves regions clean" \
+	's/if \(!op->pass\)$/if (false)/'
+mutant "copies begin under discards" \
+	's/free &= ~zm_discards\(bucket, chunk\);/;/'
+mutant "the end of a discard does not tell" \
+	's/return op->touch & zr->dirty\[chunk\] \? ZM_ENDED_DIRTY : 0;/return 0;/'
+mutant "runs of copies end anywhere" \
+	's/min\(len, max - first % max\)/min(len, max)/'
+mutant "a run of regions is one too long" \
+	's/return min_t\(u32, at \+ __ffs64\(word\), end\)/return min_t(u32, at + __ffs64(word) + 1, end)/'
+mutant "a run of regions passes its end" \
+	's/return min_t\(u32, at \+ __ffs64\(word\), end\)/return at + __ffs64(word)/'
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

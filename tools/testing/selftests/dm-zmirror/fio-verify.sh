@@ -99,4 +99,33 @@ zm_test "null_blk to loop, regions of 8 sectors" t_load null loop 8
 zm_test "loop to null_blk, copy_mode:async" t_load loop null 128 copy_mode:async
 zm_test "blocks of 4096 bytes, no_unmap" t_load loop4k loop 128 no_unmap
 
+# Resync gets to its end under the load, and tells of it by an event.
+t_through() # REGION
+{
+	local src src_file dst dst_file before waiter
+
+	need_program fio || return
+	new_leg src loop && new_leg dst loop || return
+	must fill "$src_file" 65536 3
+	must fill "$dst_file" 65536 5 0 2
+	new_mirror m "$src" 0 "$dst" 0 "$1" paused || return
+	start_load --name=load --filename="$ZM_DEV/m" --bsrange=4k-1m \
+		--size="$HALF" --offset="$HALF"
+	events_of m && before=$ZM_EVENTS
+	dmsetup wait "$ZM_ID-m" "$before" > /dev/null 2>&1 &
+	waiter=$!
+	message m resume
+	wait_state m in_sync || return
+	load_goes_on
+	finish "$waiter" 30 "dmsetup wait"
+	rest 0.5
+	load_goes_on
+	stop_load
+	wait_sync m || return
+	expect_ge "sectors read by resync" "${ZM_ST[read]}" $((TAIL / 512))
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
+}
+zm_test "fio with verify writes through the end of resync" t_through 128
+zm_test "the same with regions of 8 sectors" t_through 8
+
 zm_run
