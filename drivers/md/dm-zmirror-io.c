@@ -172,7 +172,7 @@ static void zm_dest_put(struct zm_io *io)
 		bio_endio(zm_io_bio(io));
 }
 
-static void zm_zero_later(struct zm_io *io)
+static void zm_dest_later(struct zm_io *io)
 {
 	struct zmirror *zm = io->zm;
 	unsigned long flags;
@@ -211,7 +211,7 @@ static void zm_dest_end(struct bio *dest)
 	io->dest_status = again ? BLK_STS_OK : dest->bi_status;
 	bio_uninit(dest);
 	if (again)
-		zm_zero_later(io);
+		zm_dest_later(io);
 	else
 		zm_dest_put(io);
 }
@@ -257,8 +257,8 @@ static void zm_dest_zero(struct zm_io *io, struct bio *bio,
 }
 
 /*
- * Prepares @dest for the destination's share. Returns false for zeroes that take
- * more than one request.
+ * Prepares @dest for the destination's share. Returns false for zeroes and for
+ * discards that take more than one request.
  *
  * Zeroes with FUA are written as data: the block layer has no zeroing that is
  * stable when it ends. So are those that come as data, where nothing better than
@@ -271,6 +271,11 @@ static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
 	sector_t piece;
 	bool whole;
 
+	if (io->op.kind == ZM_OP_DISCARD) {
+		if (io->op.known_zero)
+			return false;
+		atomic64_add(io->op.end - io->op.start, &zm->stats.discarded);
+	}
 	if (io->op.kind != ZM_OP_ZEROES || (bio->bi_opf & REQ_FUA)) {
 		zm_dest_clone(io, bio);
 		return true;
@@ -292,7 +297,7 @@ static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
 static void zm_submit_dest(struct zm_io *io, struct bio *bio)
 {
 	if (!zm_dest_prepare(io, bio)) {
-		zm_zero_later(io);
+		zm_dest_later(io);
 		return;
 	}
 	io->dest.bi_iter.bi_sector = io->zm->dest.start + io->op.start;
@@ -311,8 +316,6 @@ static bool zm_io_submit(struct zm_io *io, struct bio *bio)
 
 	if (io->op.skipped)
 		atomic64_add(io->op.end - io->op.start, &zm->stats.fg_skipped);
-	if (io->op.kind == ZM_OP_DISCARD && (legs & ZM_DEST))
-		atomic64_add(io->op.end - io->op.start, &zm->stats.discarded);
 	if (io->op.dirtied)
 		zm_resync_kick(zm);
 	if (!legs) {
@@ -369,7 +372,7 @@ static void zm_submit_deferred(struct work_struct *work)
 
 /*
  * ------------------------------------------------------------------------
- * Zeroes that take more than one request
+ * Zeroes and discards that take more than one request
  * ------------------------------------------------------------------------
  */
 
@@ -395,7 +398,6 @@ static void zm_asked_done(ZM_IO_NOTIFY_ARGS)
 	zm_dest_put(io);
 }
 
-/* The part of @legs that stands for the destination is held until the end. */
 static void zm_zero_pieces(struct zm_io *io)
 {
 	struct zmirror *zm = io->zm;
@@ -410,7 +412,32 @@ static void zm_zero_pieces(struct zm_io *io)
 			     how == ZM_ZERO_PAGES ? zm_pages_done :
 						    zm_asked_done, io);
 	}
-	zm_dest_put(io);
+}
+
+/* What is known to be zero on the destination is left as it is. */
+static void zm_discard_pieces(struct zm_io *io)
+{
+	struct zmirror *zm = io->zm;
+	struct zm_op *op = &io->op;
+	u64 left = op->touch & ~op->known_zero;
+	sector_t start, end, unused;
+
+	while (left) {
+		unsigned int first = __ffs64(left);
+		u64 gaps = ~left & GENMASK_ULL(63, first);
+		unsigned int last = (gaps ? __ffs64(gaps) : 64) - 1;
+
+		zm_region_range(zm->regions, op->chunk, first, &start, &unused);
+		zm_region_range(zm->regions, op->chunk, last, &unused, &end);
+		start = max(start, op->start);
+		end = min(end, op->end);
+
+		left &= ~GENMASK_ULL(last, first);
+		atomic64_add(end - start, &zm->stats.discarded);
+		atomic_inc(&io->legs);
+		zm_zero_dest(zm, zm->zero_io, ZM_ZERO_DISCARD, start, end,
+			     zm_asked_done, io);
+	}
 }
 
 static void zm_make_zeroes(struct work_struct *work)
@@ -423,8 +450,17 @@ static void zm_make_zeroes(struct work_struct *work)
 	list_splice_init(&zm->zeroing, &list);
 	spin_unlock_irq(&zm->lock);
 
-	list_for_each_entry_safe(io, safe, &list, zeroing)
-		zm_zero_pieces(io);
+	/*
+	 * The part of @legs that stands for the destination is held until all
+	 * of its requests are submitted.
+	 */
+	list_for_each_entry_safe(io, safe, &list, zeroing) {
+		if (io->op.kind == ZM_OP_DISCARD)
+			zm_discard_pieces(io);
+		else
+			zm_zero_pieces(io);
+		zm_dest_put(io);
+	}
 }
 
 /*

@@ -313,8 +313,28 @@ static bool zm_wants_source_only(struct zm_regions *zr, struct zm_op *op,
 {
 	if (op->source_only || copied)
 		return true;
-	return op->kind != ZM_OP_DISCARD && !op->whole &&
-	       !(op->touch & ~zr->dirty[op->chunk]);
+	if (op->kind == ZM_OP_DISCARD)
+		return op->known_zero == op->touch;
+	return !op->whole && !(op->touch & ~zr->dirty[op->chunk]);
+}
+
+/*
+ * What a discarded range reads as is each leg's own affair, so that it has to be
+ * copied. The destination is left alone where it is known to be zero, and stays
+ * so: else zeroes would have to be written there once more.
+ *
+ * A discard that is passed on leaves its regions clean, though their sources may
+ * not read as zeroes any more. So none of them may be known to be zero, or
+ * requests to zero them would be dropped.
+ */
+static void zm_decide_discard(struct zm_regions *zr, struct zm_op *op)
+{
+	if (op->pass) {
+		zm_clear_zero(zr, op->chunk, op->touch);
+	} else {
+		op->known_zero = op->touch & zr->zero[op->chunk];
+		op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
+	}
 }
 
 /*
@@ -330,12 +350,8 @@ static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
 	if (zm_skip_zeroes(zr, op))
 		return;
 
-	/* What a discarded range reads as is each leg's own affair. */
-	if (op->kind == ZM_OP_DISCARD) {
-		zm_clear_zero(zr, op->chunk, op->touch);
-		if (!op->pass)
-			op->dirtied = zm_set_dirty(zr, op->chunk, op->touch);
-	}
+	if (op->kind == ZM_OP_DISCARD)
+		zm_decide_discard(zr, op);
 	if (!dest_well || zm_wants_source_only(zr, op, copied)) {
 		op->legs = ZM_SOURCE;
 		op->dirtied |= zm_set_dirty(zr, op->chunk, op->touch);

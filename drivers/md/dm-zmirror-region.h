@@ -59,14 +59,15 @@ enum zm_op_kind {
  * @touch: regions of the chunk of which it covers any sector
  * @whole: regions of the chunk that it covers whole
  * @raced: regions that another operation touched at the same time
- * @known_zero: for a copy, the regions whose zero bits were set when it began
+ * @known_zero: of a copy or a discard, the regions whose zero bits were set when
+ *	it began; the destination is not discarded there
  * @list: place among the bucket's operations in flight, or among those waiting
  * @next: the next operation that began in the same moment, after a wait
  *
  * The caller sets @start, @end, @kind, @droppable, @source_only and @pass before
  * zm_op_begin(); the rest belongs to this module. @legs, @dirtied, @skipped and
- * @generation may be read once the operation has begun; of a copy @start, @end,
- * @chunk, @touch and @known_zero too.
+ * @generation may be read once the operation has begun; of a copy or a discard
+ * @start, @end, @chunk, @touch and @known_zero too.
  */
 struct zm_op {
 	sector_t start;

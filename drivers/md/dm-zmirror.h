@@ -105,8 +105,8 @@ enum zm_event {
  * @lock: protects @deferred and @zeroing
  * @deferred: requests that have begun after a wait, to be submitted
  * @deferred_work: submits them; embedded here
- * @zeroing: requests whose zeroes have to be made on the destination
- * @zeroing_work: makes them; embedded here
+ * @zeroing: requests that take several to the destination: zeroes and discards
+ * @zeroing_work: sends them; embedded here
  * @zero_io: what it allocates its requests from
  * @wq: where @deferred_work and @zeroing_work run
  *

@@ -75,8 +75,6 @@ mutant "a write leaves the zero bits" \
 	's/if \(op->kind == ZM_OP_WRITE\)$/if (0)/'
 mutant "a source-only write leaves its regions clean" \
 	's/op->dirtied \|= zm_set_dirty\(zr, op->chunk, op->touch\);//'
-mutant "a discard leaves the zero bits" \
-	'/What a discarded range/,/^\t\}/s/zm_clear_zero\(.*/;/'
 mutant "zeroes are dropped on dirty regions" \
 	's/if \(op->droppable && .*/if (op->droppable)/'
 mutant "zeroes are dropped that must not be" \
@@ -184,9 +182,13 @@ mutant "a zeroing is not recorded as written" \
 mutant "zeroing a failed destination" \
 	'/^bool zm_prezero_begin/,/^}/s/zm_dest_well\(zr, &generation\)/(zm_dest_well(zr, \&generation) || true)/'
 mutant "a discard that is passed on keeps zero bits" \
-	'/What a discarded range/,/^\t\}/s/zm_clear_zero\(.*/if (!op->pass)/'
+	'/^static void zm_decide_discard/,/^}/s/zm_clear_zero\(.*/;/'
+mutant "a discard spares regions that are not zero" \
+	's/op->known_zero = op->touch & zr->zero\[op->chunk\];/op->known_zero = op->touch;/'
+mutant "a discard spares nothing" \
+	's/op->known_zero = op->touch & zr->zero\[op->chunk\];/;/'
 mutant "a discard leaves regions clean" \
-	's/if \(!op->pass\)$/if (false)/'
+	'/^static void zm_decide_discard/,/^}/s/op->dirtied = .*/;/'
 mutant "copies begin under discards" \
 	's/free &= ~zm_discards\(bucket, chunk\);/;/'
 mutant "the end of a discard does not tell" \

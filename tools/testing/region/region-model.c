@@ -517,9 +517,12 @@ static void request_begun(struct request *r, bool now)
 		broken(3, "a request for the source alone leaves regions clean");
 	if (op->kind == ZM_OP_DISCARD && !op->pass && (op->touch & ~dirty))
 		broken(3, "a discard leaves regions clean");
-	if (now && op->kind == ZM_OP_DISCARD &&
+	if (now && op->kind == ZM_OP_DISCARD && op->pass &&
 	    (op->touch & w.zr->zero[op->chunk]))
 		broken(2, "a discard leaves regions known zero");
+	if (now && op->kind == ZM_OP_DISCARD && !op->pass &&
+	    op->known_zero != (op->touch & w.zr->zero[op->chunk]))
+		broken(5, "a discard does not spare what is known zero");
 
 	if (both_under_copy(op))
 		broken(4, "a request under copy goes to both legs");
@@ -529,7 +532,7 @@ static void request_begun(struct request *r, bool now)
 	r->phase = MOVING;
 	set_busy(op, 1);
 	if ((op->legs & ZM_DEST) && op->kind != ZM_OP_ZEROES)
-		set_coming(op->chunk, op->touch, 1);
+		set_coming(op->chunk, op->touch & ~op->known_zero, 1);
 }
 
 static struct request *free_request(void)
@@ -676,6 +679,11 @@ static u16 request_value(struct request *r, int leg, u32 sector)
 	return r->value;
 }
 
+static u64 region_bit(u32 sector)
+{
+	return BIT_ULL(sector / w.region % 64);
+}
+
 static void request_moves(struct request *r, int leg)
 {
 	u32 len = request_len(r), n = 1 + below(MAX_SPAN);
@@ -684,6 +692,9 @@ static void request_moves(struct request *r, int leg)
 		u32 sector = r->op.start +
 			     (u64)r->done[leg] * r->stride % len;
 
+		if (leg && r->op.kind == ZM_OP_DISCARD &&
+		    (r->op.known_zero & region_bit(sector)))
+			continue;
 		if (leg && (w.down || r->declines)) {
 			r->fails[1] = true;
 			continue;
@@ -719,7 +730,8 @@ static void before_lock(void)
 	if (r) {
 		set_busy(&r->op, -1);
 		if ((r->op.legs & ZM_DEST) && r->op.kind != ZM_OP_ZEROES)
-			set_coming(r->op.chunk, r->op.touch, -1);
+			set_coming(r->op.chunk,
+				   r->op.touch & ~r->op.known_zero, -1);
 		r->phase = FREE;
 	} else {
 		set_busy(&c->op, -1);
@@ -934,11 +946,6 @@ static void next_again(struct copy *c)
 		break;
 	}
 	check_bits(0, 0, 0, "the begin of a second copy");
-}
-
-static u64 region_bit(u32 sector)
-{
-	return BIT_ULL(sector / w.region % 64);
 }
 
 static void copy_reads(struct copy *c)

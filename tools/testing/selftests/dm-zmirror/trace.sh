@@ -89,11 +89,13 @@ t_trace()
 		"zmirror_zero: $dev chunk=0 regions=2"
 
 	message m pause
-	must io "$ZM_DEV/m" discard:131072:65536
-	expect_traced "zmirror_begin: $dev discard 256\+128 legs=both chunk=0 touch=4" \
-		"zmirror_dirty: $dev chunk=0 regions=4"
-	must io "$ZM_DEV/m" write:131072:512
-	expect_traced "zmirror_begin: $dev write 256\+1 legs=source chunk=0 touch=4 raced=0 dirty=4"
+	must io "$ZM_DEV/m" discard:196608:65536
+	expect_traced "zmirror_begin: $dev discard 384\+128 legs=both chunk=0 touch=8" \
+		"zmirror_dirty: $dev chunk=0 regions=8"
+	must io "$ZM_DEV/m" write:196608:512
+	expect_traced "zmirror_begin: $dev write 384\+1 legs=source chunk=0 touch=8 raced=0 dirty=8"
+	must io "$ZM_DEV/m" discard:262144:65536
+	expect_traced "zmirror_begin: $dev discard 512\+128 legs=source chunk=0 touch=10"
 	expect_equal "$src" 0 "$dst" 0 256
 }
 zm_test "what is done, and why" t_trace
