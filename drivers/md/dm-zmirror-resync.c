@@ -24,7 +24,6 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
-#include <linux/string.h>
 #include <linux/vmalloc.h>
 
 #define DM_MSG_PREFIX "zmirror"
@@ -477,8 +476,8 @@ static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 
 	for (unit = 0; unit < job->nr_units; unit++)
 		if (!(*failed & BIT(unit)) &&
-		    memchr_inv(zm_head(job, unit), 0,
-			       zm_head_len(job, unit) << SECTOR_SHIFT))
+		    !zm_is_zero(zm_head(job, unit),
+				zm_head_len(job, unit) << SECTOR_SHIFT))
 			data |= BIT(unit);
 	return data;
 }
@@ -494,7 +493,7 @@ static unsigned long zm_look_at_units(struct zm_job *job, unsigned int first,
 	for (unit = first; unit < first + nr; unit++) {
 		size_t len = zm_units_len(job, unit, 1) << SECTOR_SHIFT;
 
-		if (memchr_inv(at, 0, len))
+		if (!zm_is_zero(at, len))
 			data |= BIT(unit);
 		at += len;
 	}

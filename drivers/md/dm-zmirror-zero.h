@@ -11,12 +11,24 @@
 #include "dm-zmirror.h"
 
 /**
+ * zm_is_zero - whether memory is all zero
+ * @data: where it begins
+ * @len: its length, in bytes
+ *
+ * Stops within 128 bytes of the first one that is not zero.
+ *
+ * Context: any.
+ * Return: true when it is.
+ */
+bool zm_is_zero(const void *data, size_t len);
+
+/**
  * zm_payload_is_zero - whether what a bio writes is all zero
  * @bio: a bio with data
  * @iter: where its payload is; not changed, so that it may be asked again when
  *	the bio has ended
  *
- * Stops at the first byte that is not zero.
+ * Stops early, as zm_is_zero() does.
  *
  * Context: any.
  * Return: true when it is.
