@@ -14,7 +14,7 @@ SOURCES := $(wildcard drivers/md/*.[ch]) drivers/md/Makefile
 DKMS_TREE := /usr/src/dm-zmirror-$(VERSION)
 
 .PHONY: help modules install install-dkms install-module uninstall \
-	uninstall-dkms check demo lint intree clean
+	uninstall-dkms check demo bench-zeroes lint intree clean
 
 help:
 	@echo 'make modules [KVER=...]  build the module, into $(BUILD)/KVER'
@@ -22,6 +22,7 @@ help:
 	@echo 'make uninstall           undo make install'
 	@echo 'make demo                a live mirror with a sparse copy, in a guest'
 	@echo 'make check               the tests: the model, and a guest on 6.12'
+	@echo 'make bench-zeroes        what zeroes cost, in the exact clock of a guest'
 	@echo 'make lint                W=1, sparse, checkpatch and the like'
 	@echo 'make intree              build it in a kernel tree of 6.12'
 	@echo 'make clean               remove what was built here'
@@ -74,6 +75,10 @@ check:
 
 demo:
 	@tools/testing/demo/demo.sh
+
+bench-zeroes:
+	@$(DEPS) build vm
+	@tools/testing/bench/zeroes.sh
 
 lint:
 	@$(DEPS) build lint newest

@@ -186,7 +186,7 @@ static void zm_op_map(const struct zm_regions *zr, struct zm_op *op)
 
 /*
  * Whether two operations must not be in flight at the same time. Two copies
- * never are on the same region, see zm_copies(). This depends on nothing that
+ * never are on the same region, see zm_dirty_and_free(). This depends on nothing that
  * changes while an operation is in a list, so that the counts of blockers that
  * are made with it come out even.
  */
@@ -212,31 +212,26 @@ static u32 zm_count_blockers(const struct zm_bucket *bucket,
 	return blockers;
 }
 
-/* The regions of a chunk that a copy has taken, in flight or waiting. */
-static u64 zm_copies(const struct zm_bucket *bucket, u32 chunk)
+/* The regions of a chunk on which there is an operation of a kind. */
+static u64 zm_regions_under(const struct zm_bucket *bucket, u32 chunk, u8 kind)
 {
 	const struct zm_op *other;
 	u64 mask = 0;
 
 	list_for_each_entry(other, &bucket->in_flight, list)
-		if (other->kind == ZM_OP_COPY && other->chunk == chunk)
+		if (other->kind == kind && other->chunk == chunk)
 			mask |= other->touch;
 	list_for_each_entry(other, &bucket->waiting, list)
-		if (other->kind == ZM_OP_COPY && other->chunk == chunk)
+		if (other->kind == kind && other->chunk == chunk)
 			mask |= other->touch;
 	return mask;
 }
 
-/* The regions of a chunk on which a discard is in flight. */
-static u64 zm_discards(const struct zm_bucket *bucket, u32 chunk)
+/* The regions of a chunk that are dirty, and that no copy has taken. */
+static u64 zm_dirty_and_free(const struct zm_regions *zr,
+			     const struct zm_bucket *bucket, u32 chunk)
 {
-	const struct zm_op *other;
-	u64 mask = 0;
-
-	list_for_each_entry(other, &bucket->in_flight, list)
-		if (other->kind == ZM_OP_DISCARD && other->chunk == chunk)
-			mask |= other->touch;
-	return mask;
+	return zr->dirty[chunk] & ~zm_regions_under(bucket, chunk, ZM_OP_COPY);
 }
 
 /*
@@ -572,8 +567,8 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	u64 free;
 
 	spin_lock_irqsave(&bucket->lock, flags);
-	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
-	free &= ~zm_discards(bucket, chunk);
+	free = zm_dirty_and_free(zr, bucket, chunk);
+	free &= ~zm_regions_under(bucket, chunk, ZM_OP_DISCARD);
 	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
 	if (free && zm_dest_well(zr, &generation)) {
 		zm_copy_init(zr, op, chunk, zm_first_run(free, max),
@@ -594,7 +589,7 @@ enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	u64 free;
 
 	spin_lock_irqsave(&bucket->lock, flags);
-	free = zr->dirty[chunk] & ~zm_copies(bucket, chunk);
+	free = zm_dirty_and_free(zr, bucket, chunk);
 	if ((free & BIT_ULL(bit)) && zm_dest_well(zr, &generation)) {
 		zm_copy_init(zr, op, chunk, BIT_ULL(bit), generation);
 		op->hold = true;
@@ -658,7 +653,7 @@ bool zm_prezero_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	u64 todo;
 
 	spin_lock_irqsave(&bucket->lock, flags);
-	todo = zr->dirty[chunk] & ~zr->zero[chunk] & ~zm_copies(bucket, chunk);
+	todo = zm_dirty_and_free(zr, bucket, chunk) & ~zr->zero[chunk];
 	todo &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
 	if (todo && (!next || (todo & BIT_ULL(from))) &&
 	    zm_dest_well(zr, &generation)) {

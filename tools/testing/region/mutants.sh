@@ -114,7 +114,7 @@ mutant "data is copied to zero regions" \
 mutant "a copy looks at the zero bits too early" \
 	's/op->known_zero = zr->zero\[op->chunk\] & op->touch;/op->known_zero |= zr->zero[op->chunk] \& op->touch;/; s/^	op->whole = touch;$/&\n	op->known_zero = zr->zero[chunk] \& touch;/'
 mutant "two copies of one region" \
-	's/free = zr->dirty\[chunk\] & ~zm_copies\(bucket, chunk\);/free = zr->dirty[chunk];/'
+	's/return zr->dirty\[chunk\] & ~zm_regions_under\(.*/return zr->dirty[chunk];/'
 mutant "clean regions are copied" \
 	's/u64 gaps = ~\(mask >> first\);/u64 gaps = 0;/'
 mutant "copies begin on a failed destination" \
@@ -164,11 +164,11 @@ mutant "a failed allocation is not noticed" \
 mutant "owners are told under the lock" \
 	'/begun = zm_leave/{n;d}'
 mutant "the destination is zeroed where it is clean" \
-	's/todo = zr->dirty\[chunk\] & ~zr->zero/todo = ~zr->zero/'
+	's/todo = zm_dirty_and_free\(zr, bucket, chunk\)/todo = ~zm_regions_under(bucket, chunk, ZM_OP_COPY)/'
 mutant "the destination is zeroed where it is zero" \
-	's/todo = zr->dirty\[chunk\] & ~zr->zero\[chunk\]/todo = zr->dirty[chunk]/'
+	's/(todo = zm_dirty_and_free\(zr, bucket, chunk\)) & ~zr->zero\[chunk\]/\1/'
 mutant "the destination is zeroed under a copy" \
-	's/todo = zr->dirty\[chunk\] & ~zr->zero\[chunk\] & ~zm_copies\(bucket, chunk\)/todo = zr->dirty[chunk] \& ~zr->zero[chunk]/'
+	's/todo = zm_dirty_and_free\(zr, bucket, chunk\)/todo = zr->dirty[chunk]/'
 mutant "zeroing begins elsewhere" \
 	's/ && \(!next \|\| \(todo & BIT_ULL\(from\)\)\)//'
 mutant "a zeroing that raced is believed" \
@@ -190,7 +190,7 @@ mutant "a discard spares nothing" \
 mutant "a discard leaves regions clean" \
 	'/^static void zm_decide_discard/,/^}/s/op->dirtied = .*/;/'
 mutant "copies begin under discards" \
-	's/free &= ~zm_discards\(bucket, chunk\);/;/'
+	's/free &= ~zm_regions_under\(.*/;/'
 mutant "the end of a discard does not tell" \
 	's/return op->touch & zr->dirty\[chunk\] \? ZM_ENDED_DIRTY : 0;/return 0;/'
 mutant "runs of copies end anywhere" \

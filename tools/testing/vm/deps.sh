@@ -17,7 +17,7 @@ packages()
 	vm)	# guests, and what the tests run in them
 		echo qemu-system-x86 busybox-static cpio kmod xz-utils zstd \
 		     util-linux dmsetup fio thin-provisioning-tools \
-		     e2fsprogs xfsprogs python3-minimal python3 ;;
+		     e2fsprogs xfsprogs btrfs-progs python3-minimal python3 ;;
 	newest)	# a tree of the next Debian, with its newest kernel
 		echo mmdebstrap ca-certificates ;;
 	debug)	# a kernel with the checks that stock kernels leave out

@@ -82,17 +82,21 @@ mirror()
 
 newest()
 {
-	local root=$cache/trixie tmp uri release
+	local root=$cache/trixie tmp uri release packages
+
+	# The kernel and its headers, what builds a module, what tests need.
+	packages=linux-image-amd64/trixie-backports
+	packages+=,linux-headers-amd64/trixie-backports
+	packages+=,gcc,make,sparse,kmod,procps,util-linux,dmsetup,fio,python3
+	packages+=,thin-provisioning-tools,e2fsprogs,xfsprogs,btrfs-progs
 
 	"$here/deps.sh" newest >&2
-	if [ ! -e "$root/.complete" ]; then
+	if [ "$(cat "$root/.complete" 2>/dev/null)" != "$packages" ]; then
 		uri=$(mirror) || die "no Debian mirror in the apt sources"
 		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
 		echo "making a Debian trixie tree" >&2
 		mmdebstrap --mode=root --variant=minbase --quiet \
-			--include=linux-image-amd64/trixie-backports \
-			--include=linux-headers-amd64/trixie-backports \
-			--include=gcc,make,kmod,dmsetup,fio,python3,util-linux,e2fsprogs,xfsprogs,thin-provisioning-tools,procps,sparse \
+			--include="$packages" \
 			--aptopt='APT::Install-Recommends "false"' \
 			--dpkgopt='path-exclude=/usr/share/doc/*' \
 			--dpkgopt='path-exclude=/usr/share/man/*' \
@@ -103,7 +107,7 @@ newest()
 			{ tail -n 20 "$cache/trixie.log" >&2
 			  rm -rf "$tmp"; die "mmdebstrap failed"; }
 		chmod 755 "$tmp"
-		touch "$tmp/.complete"
+		echo "$packages" >"$tmp/.complete"
 		rm -rf "$root"
 		mv "$tmp" "$root"
 	fi

@@ -3,6 +3,8 @@
 #
 # Runs the selftests in a guest: selftests.sh [options of run.sh] [TEST.sh...]
 #
+#	--part N/M	every M-th of the tests, from the N-th on
+#
 # All of them unless some are named. The guest is started again when a test
 # hangs or kills it, so that it costs that test alone. Ends with a line for each
 # test, and their count.
@@ -13,10 +15,12 @@ dir=$(cd "$here/../selftests/dm-zmirror" && pwd)
 
 options=()
 kernel=6.12
+part=1/1
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--kernel) kernel=$2; options+=("$1" "$2"); shift 2 ;;
 	--icount) options+=("$1"); shift ;;
+	--part) part=$2; shift 2 ;;
 	--*) options+=("$1" "$2"); shift 2 ;;
 	*) break ;;
 	esac
@@ -25,6 +29,11 @@ tests=("$@")
 if [ ${#tests[@]} = 0 ]; then
 	mapfile -t tests < <(make -s -C "$dir" list)
 fi
+
+for i in "${!tests[@]}"; do
+	[ $((i % ${part#*/})) = $((${part%/*} - 1)) ] || unset "tests[$i]"
+done
+tests=("${tests[@]}")
 
 # An emulated processor with every check of the debug kernel is slow.
 limit=${ZM_TEST_LIMIT:-300}

@@ -432,6 +432,41 @@ need_null_blk()
 }
 
 # ---------------------------------------------------------------------------
+# Tracing, into a buffer of our own
+# ---------------------------------------------------------------------------
+
+ZM_TRACING=/sys/kernel/tracing
+
+drop_trace() # EVENT
+{
+	echo 0 > "$ZM_TRACE/events/$1/enable"
+	rmdir "$ZM_TRACE"
+}
+
+# Events, as "group" or "group/event".
+new_trace() # EVENT
+{
+	[ -d "$ZM_TRACING/events" ] ||
+		mount -t tracefs none "$ZM_TRACING" 2> /dev/null
+	[ -d "$ZM_TRACING/events/$1" ] ||
+		{ skip "there are no tracepoints $1"; return 1; }
+	ZM_TRACE=$ZM_TRACING/instances/$ZM_ID
+	mkdir "$ZM_TRACE" && undo drop_trace "$1" &&
+		echo 1 > "$ZM_TRACE/events/$1/enable"
+}
+
+trace_clear()
+{
+	echo > "$ZM_TRACE/trace"
+}
+
+# The shell would seek in what it reads, which this file does not like.
+trace_read()
+{
+	cat "$ZM_TRACE/trace"
+}
+
+# ---------------------------------------------------------------------------
 # Devices. new_X VARIABLE ... stores the path of the new device in VARIABLE.
 # ---------------------------------------------------------------------------
 

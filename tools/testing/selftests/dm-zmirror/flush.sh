@@ -8,31 +8,6 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-TRACING=/sys/kernel/tracing
-
-drop_trace()
-{
-	echo 0 > "$TRACE/tracing_on"
-	rmdir "$TRACE"
-}
-
-need_trace()
-{
-	[ -d "$TRACING/instances" ] ||
-		mount -t tracefs none "$TRACING" 2> /dev/null
-	[ -d "$TRACING/events/block/block_bio_queue" ] ||
-		{ skip "there are no block tracepoints"; return 1; }
-	TRACE=$TRACING/instances/$ZM_ID
-	mkdir "$TRACE" && undo drop_trace &&
-		echo 1 > "$TRACE/events/block/block_bio_queue/enable"
-}
-
-# Begins to look at what is queued.
-look()
-{
-	echo > "$TRACE/trace"
-}
-
 # How many bios have been queued on a device whose operation matches, and whose
 # number of sectors does.
 seen() # DEVICE REGEX [REGEX]
@@ -43,7 +18,7 @@ seen() # DEVICE REGEX [REGEX]
 	while read -r line; do
 		[[ $line =~ block_bio_queue:\ ${number/:/,}\ $2\ [0-9]+\ \+\ ${3:-} ]] &&
 			count=$((count + 1))
-	done < <(cat "$TRACE/trace")
+	done < <(trace_read)
 	printf '%d' "$count"
 }
 
@@ -182,7 +157,7 @@ t_caches() # SOURCE_CACHE DEST_CACHE
 {
 	local src dst mode
 
-	need_trace && new_disk_with src "$1" && new_disk_with dst "$2" || return
+	new_trace block/block_bio_queue && new_disk_with src "$1" && new_disk_with dst "$2" || return
 	must fill "$src" 65536 2
 	new_mirror m "$src" 0 "$dst" 0 128 && wait_sync m || return
 	read -r mode < "/sys/class/block/$(disk_of "$ZM_DEV/m")/queue/write_cache"
@@ -190,18 +165,18 @@ t_caches() # SOURCE_CACHE DEST_CACHE
 	rest 0.3
 
 	must io "$ZM_DEV/m" write:0:65536
-	look
+	trace_clear
 	must io "$ZM_DEV/m" flush:0:0
 	expect_flushed "$src" "$1" "flushes of the source"
 	expect_flushed "$dst" "$2" "flushes of the destination"
 
-	look
+	trace_clear
 	must io "$ZM_DEV/m" dsync:4096:4096
 	expect_fua "$src" "$1" "FUA on the source"
 	expect_fua "$dst" "$2" "FUA on the destination"
 
 	# As a program that does not go past the cache.
-	look
+	trace_clear
 	run dd if=/dev/urandom of="$ZM_DEV/m" bs=4k count=3 conv=notrunc,fsync
 	expect_flushed "$src" "$1" "flushes of the source by fsync"
 	expect_flushed "$dst" "$2" "flushes of the destination by fsync"
@@ -220,16 +195,16 @@ t_stable_zeroes()
 {
 	local src src_file dst
 
-	need_trace && new_loop src 8M && new_disk_with dst fua || return
+	new_trace block/block_bio_queue && new_loop src 8M && new_disk_with dst fua || return
 	must fill "$src_file" 65536
 	new_mirror m "$src" 0 "$dst" 0 128 && wait_sync m || return
-	look
+	trace_clear
 	run dd if=/dev/zero of="$ZM_DEV/m" bs=64k count=1 oflag=direct,dsync
 	expect_fua "$dst" fua "FUA on the destination"
 	expect_zero "$dst" 0 128
 
 	# Zero already: the destination has nothing to write.
-	look
+	trace_clear
 	run dd if=/dev/zero of="$ZM_DEV/m" bs=64k count=1 oflag=direct,dsync
 	expect_fua "$src" cache "FUA on the source"
 	expect_eq "writes to the destination" \

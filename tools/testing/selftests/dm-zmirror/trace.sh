@@ -6,26 +6,6 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-TRACING=/sys/kernel/tracing
-
-drop_trace()
-{
-	echo 0 > "$TRACE/events/zmirror/enable"
-	rmdir "$TRACE"
-}
-
-need_trace()
-{
-	[ -d "$TRACING/events" ] ||
-		mount -t tracefs none "$TRACING" 2> /dev/null
-	[ -d "$TRACING/events/zmirror" ] ||
-		{ skip "there are no tracepoints"; return 1; }
-	TRACE=$TRACING/instances/$ZM_ID
-	mkdir "$TRACE" && undo drop_trace &&
-		echo 1 > "$TRACE/events/zmirror/enable"
-}
-
-# (The shell would seek in what it reads, which this file does not like.)
 # What has happened since the last call, in TRACED: one event a line.
 traced()
 {
@@ -35,8 +15,8 @@ traced()
 	while read -r line; do
 		[[ $line != *zmirror_* ]] ||
 			TRACED+="zmirror_${line#*zmirror_}"$'\n'
-	done < <(cat "$TRACE/trace")
-	echo > "$TRACE/trace"
+	done < <(trace_read)
+	trace_clear
 }
 
 expect_traced() # REGEX...
@@ -59,7 +39,7 @@ t_trace()
 {
 	local src src_file dst dev
 
-	need_trace || return
+	new_trace zmirror || return
 	new_loop src 16M && new_loop dst 16M || return
 	must fill "$src_file" 65536 2 1
 	new_mirror m "$src" 0 "$dst" 0 128 dest_zeroed || return
