@@ -10,8 +10,9 @@
  * whichever is less. The head of each is read first. Where it is not zero,
  * kcopyd copies the unit, joined with its neighbours. Where it is, the whole
  * unit is read, and should data turn up in it, it is written from that buffer.
- * So a pass reads each sector once, and at most one head in 16 twice. A unit
- * that is shorter than that is read at once.
+ * So a pass reads each sector once, and at most one head in 16 twice. Units that
+ * are shorter than that are read at once, and so are those that come after
+ * others most of which were zero: there a head tells little.
  */
 #include "dm-zmirror-resync.h"
 #include "dm-zmirror-compat.h"
@@ -117,6 +118,7 @@ struct zm_resync {
 	unsigned int batch_sectors;	/* what is looked at together */
 	unsigned int job_regions;
 	bool heads;			/* units are worth a look at their head */
+	bool sparse;			/* most units were zero lately; a hint */
 
 	struct work_struct prezero;
 	u32 prezero_chunk;		/* where it goes on */
@@ -548,12 +550,13 @@ static unsigned long zm_read_and_write_all(struct zm_job *job,
  */
 static unsigned long zm_copy_batch(struct zm_job *job)
 {
+	struct zm_resync *rs = job->zm->resync;
 	unsigned long units = GENMASK(job->nr_units - 1, 0);
 	unsigned long data = 0, zero = 0, failed = 0;
 
 	if (!READ_ONCE(job->zm->zero_detect))
 		data = units;
-	else if (job->zm->resync->heads)
+	else if (rs->heads && !READ_ONCE(rs->sparse))
 		data = zm_look_at_heads(job, &failed);
 
 	if (data) {
@@ -567,6 +570,7 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 		zero = zm_read_and_write_all(job, units, &failed);
 	if (zero)
 		zm_make_zero(job, zero);
+	WRITE_ONCE(rs->sparse, hweight_long(zero) * 2 > job->nr_units);
 	return failed;
 }
 

@@ -44,8 +44,8 @@ SECTOR = 512
 CHUNK = 64                  # regions
 BATCH = 100                 # requests
 THREADS = 4
-LONGEST = 256               # sectors of data
-LONGEST_ZERO = 4096
+LONGEST = 160               # sectors of data
+LONGEST_ZERO = 2048
 SPECK = 1 << 63             # of the number of a sector with one word of data
 KEEP_SIZE, ZERO_RANGE = 0x01, 0x10
 
@@ -321,7 +321,8 @@ class Tester:
             "pause", "resume", "resume", "list zero", "list dirty",
             "set zero_detect off", "set zero_detect on", "set jobs 1",
             "set jobs 20", "set copy_mode sync", "set copy_mode async",
-            "suspend", "suspend", "table", "table", "fail", "repair"))
+            "suspend", "suspend", "table", "table", "fail", "fail",
+            "repair"))
         self.done[what] = self.done.get(what, 0) + 1
         if what == "suspend":
             self.suspend()
