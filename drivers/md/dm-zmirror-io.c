@@ -165,11 +165,20 @@ int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error)
 	return DM_ENDIO_DONE;
 }
 
-/* A request to the destination has ended, or a part of one. */
+/*
+ * A request to the destination has ended, or a part of one. If it is the last,
+ * the source's bio has ended before, and ends once more now for device-mapper.
+ * What controls I/O by cgroups must not count that: it has seen the first time.
+ */
 static void zm_dest_put(struct zm_io *io)
 {
-	if (atomic_dec_and_test(&io->legs))
-		bio_endio(zm_io_bio(io));
+	struct bio *bio = zm_io_bio(io);
+
+	if (!atomic_dec_and_test(&io->legs))
+		return;
+	bio_clear_flag(bio, BIO_QOS_THROTTLED);
+	bio_clear_flag(bio, BIO_QOS_MERGED);
+	bio_endio(bio);
 }
 
 static void zm_dest_later(struct zm_io *io)
