@@ -36,8 +36,8 @@ done
 tests=("${tests[@]}")
 
 # An emulated processor with every check of the debug kernel is slow.
-limit=${ZM_TEST_LIMIT:-300}
-[ "$kernel" != debug ] || limit=$((limit * 3))
+limit=${ZM_TEST_LIMIT:-500}
+[ "$kernel" != debug ] || limit=$((limit * 2))
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -315,7 +315,8 @@ def differences(pieces):
     """Says where the first few blocks are of which the two sides differ."""
     lines, at = [], 0
     for one, other in pieces:
-        if one != other:
+        # Views would be compared byte by byte.
+        if bytes(one) != bytes(other):
             for block in range(0, len(one), SECTOR):
                 if one[block:block + SECTOR] != other[block:block + SECTOR]:
                     lines.append("sector %d differs" % ((at + block) // SECTOR))
