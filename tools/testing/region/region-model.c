@@ -1486,6 +1486,32 @@ static void flushes(void)
 	zm_regions_destroy(zr);
 }
 
+/* Zeroes that were not flushed may be gone like anything else. */
+static void zeroes_lost(void)
+{
+	struct zm_regions *zr = zm_regions_create(2 * 512, 8, true, false, 0,
+						  ready);
+	struct zm_flush flush;
+	struct zm_op op;
+
+	if (!zm_prezero_begin(zr, &op, 0, 0, 64, false))
+		broken(4, "nothing is zeroed");
+	zm_prezero_end(zr, &op, true);
+	zm_flush_begin(zr, &flush);
+	zm_flush_end(zr, &flush);
+	if (!zm_prezero_begin(zr, &op, 1, 0, 64, false))
+		broken(4, "nothing is zeroed");
+	zm_prezero_end(zr, &op, true);
+	if (zm_regions_zero(zr) != 128 || zm_regions_dirty(zr) != 128)
+		broken(5, "what was zeroed is not known zero and dirty");
+	zm_dest_fail(zr, flush.generation);
+	zm_dest_lost(zr);
+	if (zm_regions_zero(zr) != 64)
+		broken(2, "%u regions are known zero, not the 64 that were flushed",
+		       zm_regions_zero(zr));
+	zm_regions_destroy(zr);
+}
+
 static u64 number(const char *arg)
 {
 	char *end;
@@ -1532,6 +1558,7 @@ int main(int argc, char **argv)
 	geometry();
 	runs();
 	flushes();
+	zeroes_lost();
 	while (step < steps)
 		episode(500 + below(one_in(10) ? 100000 : 8000));
 
