@@ -180,10 +180,9 @@ t_partition()
 {
 	local disk disk_file dst
 
-	need_program addpart || return
 	new_loop disk 16M 512 partscan && new_loop dst 4M || return
 	must fill "$disk_file" 65536 2 1
-	run addpart "$disk" 1 5000 8192 || return
+	must addpart "$disk" 1 5000 8192 || return
 	new_disk part "${disk}p1"
 	# shellcheck disable=SC2154 # set by new_disk
 	new_mirror m "$part" 0 "$dst" 0 128 || return

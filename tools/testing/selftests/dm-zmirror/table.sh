@@ -65,11 +65,10 @@ setup()
 {
 	local src dst four small big ro ratelimit i n=-1 line
 
-	need_program addpart || return
 	new_loop src 8M 512 partscan && new_loop dst 8M &&
 		new_loop four 8M 4096 && new_loop small 4M &&
 		new_loop big 32T && new_loop ro 8M 512 readonly || return
-	run addpart "$src" 1 8192 8192 || return
+	must addpart "$src" 1 8192 8192 || return
 	new_mirror live "$src" 0 "$dst" 0 128 dest_zeroed paused || return
 
 	PLACES=([LEN]=$LENGTH [SRC]=$src [DST]=$dst [FOUR]=$four [SMALL]=$small

@@ -23,6 +23,7 @@ remove NAME
 Loop devices and files:
 attach FILE BLOCK [readonly] [partscan]     answers with the device
 detach DEVICE
+addpart DEVICE NUMBER START LENGTH      tell the kernel of a partition, in sectors
 make FILE SIZE                  a sparse file; K, M, G or T may follow the size
 link TARGET PATH                a symbolic link
 unlink PATH
@@ -214,6 +215,16 @@ def loop_attach(path, block, *flags):
             os.close(fd)
 
 
+def part_add(path, number, start, length):
+    """struct blkpg_partition, and struct blkpg_ioctl_arg"""
+    fields = struct.pack("=qqi64s64s4x", int(start) * SECTOR,
+                         int(length) * SECTOR, int(number), b"", b"")
+    part = ctypes.create_string_buffer(fields, len(fields))
+    with open(path, "rb") as device:
+        fcntl.ioctl(device, BLKPG, struct.pack(
+            "@iiiP", BLKPG_ADD_PARTITION, 0, len(part), ctypes.addressof(part)))
+
+
 def loop_detach(device):
     with open(device, "rb") as fd:
         fcntl.ioctl(fd, LOOP_CLR_FD)
@@ -346,6 +357,7 @@ def allocated(path):
 # Requests
 # ---------------------------------------------------------------------------
 
+BLKPG, BLKPG_ADD_PARTITION = 0x1269, 1
 BLKDISCARD, BLKZEROOUT, BLKSSZGET = 0x1277, 0x127F, 0x1268
 FALLOC_PUNCH = 0x03     # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
@@ -476,6 +488,7 @@ COMMANDS = {
     "suspend": dm_suspend, "resume": dm_resume, "message": dm_message,
     "status": dm_lines, "table": dm_table, "info": dm_info,
     "remove": dm_remove, "attach": loop_attach, "detach": loop_detach,
+    "addpart": part_add,
     "make": make, "link": link, "unlink": unlink,
     "fill": fill, "poke": poke, "copy": copy, "io": io, "equal": equal,
     "zero": zero, "allocated": allocated, "log": log,
