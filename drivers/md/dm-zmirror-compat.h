@@ -72,6 +72,21 @@ static inline bool zm_discard_misaligned(struct block_device *bdev)
 #endif
 }
 
+/**
+ * zm_mark_single - spare a bio the walk for where to split it
+ * @bio: a bio with data
+ *
+ * Before 7.0, bio_may_need_split() (block/blk.h) takes only a bio for short that
+ * has one vector in a table of its own, by bi_vcnt, which clones leave 0; later
+ * it goes by the iterator, as here.
+ */
+static inline void zm_mark_single(struct bio *bio)
+{
+	if (!bio->bi_iter.bi_idx && bio->bi_iter.bi_size ==
+	    mp_bvec_iter_len(bio->bi_io_vec, bio->bi_iter))
+		bio->bi_vcnt = 1;
+}
+
 /*
  * The arguments of what dm_io calls when a request has ended, and whether any
  * part of the request failed. Newer kernels tell apart what a device does not

@@ -40,13 +40,12 @@ enum zm_io_kind {
  */
 struct zm_io {
 	struct zmirror *zm;
-	enum zm_io_kind kind;
+	u8 kind;			/* enum zm_io_kind */
 	bool zero_payload;		/* written as zeroes, by its content */
-	bool source_ended;
 	blk_status_t dest_status;
 	atomic_t legs;
 	struct list_head zeroing;	/* place in zmirror.zeroing */
-	struct bvec_iter payload;	/* of the bio, before it was submitted */
+	struct bvec_iter payload;	/* where @zero_payload was found */
 	union {
 		struct zm_op op;
 		struct zm_flush flush;
@@ -69,13 +68,12 @@ static struct bio *zm_io_bio(struct zm_io *io)
 	return dm_bio_from_per_bio_data(io, sizeof(struct zm_io));
 }
 
-/* The bio is on the mirror's target still: its sector counts from there. */
-static void zm_remap_to(struct zmirror *zm, const struct zm_leg *leg,
-			struct bio *bio)
+/* @sector counts from the start of the mirror. */
+static void zm_remap_to_source(struct zmirror *zm, struct bio *bio,
+			       sector_t sector)
 {
-	bio_set_dev(bio, leg->dev->bdev);
-	bio->bi_iter.bi_sector =
-		leg->start + dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
+	bio_set_dev(bio, zm->source.dev->bdev);
+	bio->bi_iter.bi_sector = zm->source.start + sector;
 }
 
 /*
@@ -105,30 +103,42 @@ static bool zm_payload_changed(struct zm_io *io, struct bio *bio)
 	return io->zero_payload && !zm_payload_is_zero(bio, io->payload);
 }
 
-static void zm_io_finish(struct zm_io *io, struct bio *bio,
-			 blk_status_t source_status)
+/* Tells of what has failed. Returns the mask of the legs. */
+static unsigned int zm_io_failed(struct zm_io *io, blk_status_t source_status)
 {
 	struct zmirror *zm = io->zm;
 	unsigned int failed = 0;
 
-	if (unlikely(source_status)) {
+	if (source_status) {
 		if (!zm_declined(io, source_status))
 			atomic64_inc(&zm->stats.source_errors);
 		failed |= ZM_SOURCE;
 	}
-	if (unlikely(io->dest_status)) {
+	if (io->dest_status) {
 		if (!zm_declined(io, io->dest_status))
 			zm_dest_error(zm, io->op.generation);
 		failed |= ZM_DEST;
-	} else if (unlikely(zm_payload_changed(io, bio))) {
-		failed |= ZM_DEST;
 	}
-
-	io->kind = ZM_IO_PASS;
-	zm_op_ended(zm, zm_op_end(zm->regions, &io->op, failed));
+	return failed;
 }
 
-static int zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
+static void zm_io_finish(struct zm_io *io, struct bio *bio,
+			 blk_status_t source_status)
+{
+	struct zmirror *zm = io->zm;
+	unsigned int failed = 0, ended;
+
+	if (unlikely(source_status || io->dest_status))
+		failed = zm_io_failed(io, source_status);
+	if (unlikely(zm_payload_changed(io, bio)))
+		failed |= ZM_DEST;
+
+	ended = zm_op_end(zm->regions, &io->op, failed);
+	if (unlikely(ended))
+		zm_op_ended(zm, ended);
+}
+
+static void zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
 {
 	struct zmirror *zm = io->zm;
 
@@ -139,29 +149,26 @@ static int zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
 
 	/* What happens to the destination is no affair of the user's. */
 	*error = BLK_STS_OK;
-	return DM_ENDIO_DONE;
 }
 
 /*
  * Comes here when the source's bio has ended, and once more when that of the
- * destination, ending later, has called bio_endio() for the source's. The
- * status of the source stays in its bio in between.
+ * destination, ending later, has called bio_endio() for the source's: to end the
+ * operation then is left to that call. The status of the source stays in its bio
+ * in between.
  */
-int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error)
+int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct zm_io *io = zm_io(bio);
 
-	if (io->kind == ZM_IO_PASS)
-		return DM_ENDIO_DONE;
-	if (io->kind == ZM_IO_DEST_FLUSH)
-		return zm_dest_flush_end(io, error);
-
-	if (!io->source_ended) {
-		io->source_ended = true;
+	if (io->kind == ZM_IO_OP) {
 		if (!atomic_dec_and_test(&io->legs))
 			return DM_ENDIO_INCOMPLETE;
+		zm_io_finish(io, bio, *error);
+		return DM_ENDIO_DONE;
 	}
-	zm_io_finish(io, bio, *error);
+	if (io->kind == ZM_IO_DEST_FLUSH)
+		zm_dest_flush_end(io, error);
 	return DM_ENDIO_DONE;
 }
 
@@ -172,10 +179,12 @@ int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error)
  */
 static void zm_dest_put(struct zm_io *io)
 {
-	struct bio *bio = zm_io_bio(io);
+	struct bio *bio;
 
 	if (!atomic_dec_and_test(&io->legs))
 		return;
+	bio = zm_io_bio(io);
+	atomic_set(&io->legs, 1);
 	bio_clear_flag(bio, BIO_QOS_THROTTLED);
 	bio_clear_flag(bio, BIO_QOS_MERGED);
 	bio_endio(bio);
@@ -200,6 +209,8 @@ static bool zm_zero_other_way(struct zm_io *io, const struct bio *dest)
 {
 	enum zm_zero_how how;
 
+	if (likely(!dest->bi_status))
+		return false;
 	if (bio_op(dest) == REQ_OP_WRITE_ZEROES)
 		how = ZM_ZERO_ASKED;
 	else if (bio_op(dest) == REQ_OP_DISCARD)
@@ -233,20 +244,24 @@ static void zm_dest_end(struct bio *dest)
 
 /*
  * The destination's share of a write, of a discard, or of zeroes that cannot
- * be asked for: a clone.
+ * be asked for: a clone. It is charged to whom the source's share is charged,
+ * which is known since that was remapped; without a device, bio_init_clone() does
+ * not look for it a second time.
  */
-static void zm_dest_clone(struct zm_io *io, struct bio *bio)
+static void zm_dest_clone(struct zmirror *zm, struct zm_io *io,
+			  struct bio *bio)
 {
-	struct zmirror *zm = io->zm;
-
 	/* Cannot fail: only integrity and encryption contexts would allocate. */
-	bio_init_clone(zm->dest.dev->bdev, &io->dest, bio, GFP_NOIO);
+	bio_init_clone(NULL, &io->dest, bio, GFP_NOIO);
+	io->dest.bi_bdev = zm->dest.dev->bdev;
+	bio_clone_blkg_association(&io->dest, bio);
 
 	/*
 	 * Only one leg can be polled for, and one that would not wait while
 	 * the other does would set them apart.
 	 */
 	io->dest.bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
+	io->dest.bi_vcnt = bio->bi_vcnt;
 }
 
 /*
@@ -266,16 +281,16 @@ static void zm_dest_zero(struct zm_io *io, struct bio *bio,
 }
 
 /*
- * Prepares @dest for the destination's share. Returns false for zeroes and for
- * discards that take more than one request.
+ * Prepares @dest for the destination's share of zeroes or of a discard. Returns
+ * false for those that take more than one request.
  *
  * Zeroes with FUA are written as data: the block layer has no zeroing that is
  * stable when it ends. So are those that come as data, where nothing better than
  * data can be made of them.
  */
-static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
+static noinline bool zm_dest_prepare(struct zmirror *zm, struct zm_io *io,
+				     struct bio *bio)
 {
-	struct zmirror *zm = io->zm;
 	enum zm_zero_how how;
 	sector_t piece;
 	bool whole;
@@ -286,7 +301,7 @@ static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
 		atomic64_add(io->op.end - io->op.start, &zm->stats.discarded);
 	}
 	if (io->op.kind != ZM_OP_ZEROES || (bio->bi_opf & REQ_FUA)) {
-		zm_dest_clone(io, bio);
+		zm_dest_clone(zm, io, bio);
 		return true;
 	}
 	how = zm_zero_how(zm, io->op.start, io->op.end, &piece);
@@ -297,51 +312,71 @@ static bool zm_dest_prepare(struct zm_io *io, struct bio *bio)
 	}
 	if (how == ZM_ZERO_PAGES && io->zero_payload &&
 	    (whole || !zm_zero_cheap(zm))) {
-		zm_dest_clone(io, bio);
+		zm_dest_clone(zm, io, bio);
 		return true;
 	}
 	return false;
 }
 
-static void zm_submit_dest(struct zm_io *io, struct bio *bio)
+static __always_inline void zm_submit_dest(struct zmirror *zm, struct zm_io *io,
+					   struct bio *bio)
 {
-	if (!zm_dest_prepare(io, bio)) {
+	if (likely(io->op.kind == ZM_OP_WRITE)) {
+		zm_dest_clone(zm, io, bio);
+	} else if (!zm_dest_prepare(zm, io, bio)) {
 		zm_dest_later(io);
 		return;
 	}
-	io->dest.bi_iter.bi_sector = io->zm->dest.start + io->op.start;
+	io->dest.bi_iter.bi_sector = zm->dest.start + io->op.start;
 	io->dest.bi_end_io = zm_dest_end;
 	submit_bio_noacct(&io->dest);
+}
+
+/* Takes note of what the beginning of an operation has told. */
+static void zm_io_begun(struct zm_io *io)
+{
+	struct zmirror *zm = io->zm;
+
+	if (io->op.skipped)
+		atomic64_add(io->op.end - io->op.start, &zm->stats.fg_skipped);
+	if (io->op.dirtied)
+		zm_resync_kick(zm);
+}
+
+/* Ends a bio for which there is nothing to do. */
+static int zm_complete(struct bio *bio)
+{
+	zm_io(bio)->kind = ZM_IO_PASS;
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
 }
 
 /*
  * Sends an operation that has begun to its legs. Returns false when it has
  * none, so that the bio is complete.
  */
-static bool zm_io_submit(struct zm_io *io, struct bio *bio)
+static __always_inline bool zm_io_submit(struct zmirror *zm, struct zm_io *io,
+					 struct bio *bio)
 {
-	struct zmirror *zm = io->zm;
 	unsigned int legs = io->op.legs;
 
-	if (io->op.skipped)
-		atomic64_add(io->op.end - io->op.start, &zm->stats.fg_skipped);
-	if (io->op.dirtied)
-		zm_resync_kick(zm);
-	if (!legs) {
-		io->kind = ZM_IO_PASS;
+	/* A write to both legs has nothing to tell. */
+	if (unlikely(legs != (ZM_SOURCE | ZM_DEST)) ||
+	    unlikely(io->op.kind != ZM_OP_WRITE))
+		zm_io_begun(io);
+	if (unlikely(!legs))
 		return false;
-	}
 
 	/*
 	 * Once the destination's bio is submitted it may end at any moment,
 	 * but the bio itself stays until both have ended.
 	 */
+	zm_remap_to_source(zm, bio, io->op.start);
 	if (legs & ZM_DEST) {
 		atomic_set(&io->legs, 2);
 		bio->bi_opf &= ~REQ_NOWAIT;
-		zm_submit_dest(io, bio);
+		zm_submit_dest(zm, io, bio);
 	}
-	zm_remap_to(zm, &zm->source, bio);
 	return true;
 }
 
@@ -371,10 +406,10 @@ static void zm_submit_deferred(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	while ((bio = bio_list_pop(&bios))) {
-		if (zm_io_submit(zm_io(bio), bio))
+		if (zm_io_submit(zm, zm_io(bio), bio))
 			submit_bio_noacct(bio);
 		else
-			bio_endio(bio);
+			zm_complete(bio);
 	}
 	blk_finish_plug(&plug);
 }
@@ -486,10 +521,8 @@ static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	}
 
 	/* In async mode nobody was told that the destination has anything. */
-	if (READ_ONCE(zm->async) || zm_dest_failed(zm->regions)) {
-		bio_endio(bio);
-		return DM_MAPIO_SUBMITTED;
-	}
+	if (READ_ONCE(zm->async) || zm_dest_failed(zm->regions))
+		return zm_complete(bio);
 	io->kind = ZM_IO_DEST_FLUSH;
 	zm_flush_begin(zm->regions, &io->flush);
 	bio_set_dev(bio, zm->dest.dev->bdev);
@@ -498,9 +531,14 @@ static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 
 static void zm_set_write(struct zm_io *io, struct bio *bio)
 {
-	io->zero_payload = READ_ONCE(io->zm->zero_detect) &&
-			   zm_payload_is_zero(bio, bio->bi_iter);
-	io->op.kind = io->zero_payload ? ZM_OP_ZEROES : ZM_OP_WRITE;
+	io->op.kind = ZM_OP_WRITE;
+	zm_mark_single(bio);
+	if (READ_ONCE(io->zm->zero_detect) &&
+	    unlikely(!zm_payload_has_data(bio)) &&
+	    zm_payload_is_zero(bio, bio->bi_iter)) {
+		io->op.kind = ZM_OP_ZEROES;
+		io->zero_payload = true;
+	}
 }
 
 /*
@@ -515,16 +553,21 @@ static void zm_set_zeroes(struct zm_io *io, struct bio *bio)
 
 /*
  * A destination that is to stay allocated is not discarded. The region module
- * makes dirty what the destination is left out of.
+ * makes dirty what the destination is left out of. Returns false for a discard
+ * that the source cannot do: it leaves that as it is, and so must it leave the
+ * destination.
  */
-static void zm_set_discard(struct zm_io *io)
+static bool zm_set_discard(struct zm_io *io)
 {
 	struct zmirror *zm = io->zm;
 
+	if (!bdev_max_discard_sectors(zm->source.dev->bdev))
+		return false;
 	io->op.kind = ZM_OP_DISCARD;
 	io->op.pass = zm->discard == ZM_DISCARD_PASS;
 	if (zm->no_unmap || !bdev_max_discard_sectors(zm->dest.dev->bdev))
 		io->op.source_only = true;
+	return true;
 }
 
 /*
@@ -546,47 +589,59 @@ static sector_t zm_zeroes_cut(const struct zm_io *io)
 /* Leaves what lies behind @end for another bio. */
 static void zm_cut(struct zm_io *io, struct bio *bio, sector_t end)
 {
-	if (end - io->op.start < bio_sectors(bio))
+	if (end < io->op.end) {
 		dm_accept_partial_bio(bio, end - io->op.start);
-	io->op.end = io->op.start + bio_sectors(bio);
+		io->op.end = end;
+	}
+}
+
+/* A chunk's length is a power of two. */
+static bool zm_crosses_chunk(const struct zmirror *zm, sector_t start,
+			     sector_t end)
+{
+	sector_t len = (sector_t)zm->region_sectors << ZM_CHUNK_SHIFT;
+
+	return (start ^ (end - 1)) >= len;
 }
 
 /* No operation crosses a chunk. */
 static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 {
 	io->kind = ZM_IO_OP;
-	io->source_ended = false;
-	io->dest_status = BLK_STS_OK;
 	io->zero_payload = false;
+	io->dest_status = BLK_STS_OK;
 	atomic_set(&io->legs, 1);
-	io->op.start = dm_target_offset(zm->ti, bio->bi_iter.bi_sector);
+	io->op.end = io->op.start + bio_sectors(bio);
 	io->op.droppable = false;
-	io->op.pass = false;
 	io->op.source_only = READ_ONCE(zm->async);
-	zm_cut(io, bio, zm_chunk_end(zm->regions, io->op.start));
+	io->op.pass = false;
+	if (unlikely(zm_crosses_chunk(zm, io->op.start, io->op.end)))
+		zm_cut(io, bio, zm_chunk_end(zm->regions, io->op.start));
 
-	if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
-		zm_set_zeroes(io, bio);
-	else if (bio_op(bio) == REQ_OP_DISCARD)
-		zm_set_discard(io);
-	else
+	if (likely(bio_op(bio) == REQ_OP_WRITE))
 		zm_set_write(io, bio);
-	if (io->op.kind == ZM_OP_ZEROES)
+	else if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+		zm_set_zeroes(io, bio);
+	else if (!zm_set_discard(io))
+		return zm_complete(bio);
+	if (unlikely(io->op.kind == ZM_OP_ZEROES)) {
 		zm_cut(io, bio, zm_zeroes_cut(io));
-	io->payload = bio->bi_iter;
+		io->payload = bio->bi_iter;
+	}
 
 	/* From here on, one that waits may be gone. */
 	if (!zm_op_begin(zm->regions, &io->op))
 		return DM_MAPIO_SUBMITTED;
-	if (zm_io_submit(io, bio))
+	if (zm_io_submit(zm, io, bio))
 		return DM_MAPIO_REMAPPED;
-	bio_endio(bio);
-	return DM_MAPIO_SUBMITTED;
+	return zm_complete(bio);
 }
 
-int zm_io_map(struct zmirror *zm, struct bio *bio)
+int zm_io_map(struct dm_target *ti, struct bio *bio)
 {
 	struct zm_io *io = zm_io(bio);
+	struct zmirror *zm = ti->private;
+	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
 
 	io->zm = zm;
 	io->kind = ZM_IO_PASS;
@@ -595,19 +650,11 @@ int zm_io_map(struct zmirror *zm, struct bio *bio)
 		return zm_map_flush(zm, io, bio);
 
 	if (bio_data_dir(bio) == READ) {
-		zm_remap_to(zm, &zm->source, bio);
+		zm_mark_single(bio);
+		zm_remap_to_source(zm, bio, sector);
 		return DM_MAPIO_REMAPPED;
 	}
-
-	/*
-	 * A discard that the source cannot do would leave it as it is, and so
-	 * must it leave the destination.
-	 */
-	if (bio_op(bio) == REQ_OP_DISCARD &&
-	    !bdev_max_discard_sectors(zm->source.dev->bdev)) {
-		bio_endio(bio);
-		return DM_MAPIO_SUBMITTED;
-	}
+	io->op.start = sector;
 	return zm_map_op(zm, io, bio);
 }
 

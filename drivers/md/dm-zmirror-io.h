@@ -18,7 +18,7 @@ unsigned int zm_io_size(void);
 
 /**
  * zm_io_map - send a bio to the legs that it has to go to
- * @zm: the mirror
+ * @ti: the mirror's target
  * @bio: the bio, which is device-mapper's clone
  *
  * A bio that crosses the end of a chunk is cut there, unless it is a read.
@@ -26,18 +26,18 @@ unsigned int zm_io_size(void);
  * Context: that of dm_target's map; does not sleep but in the block layer.
  * Return: DM_MAPIO_*.
  */
-int zm_io_map(struct zmirror *zm, struct bio *bio);
+int zm_io_map(struct dm_target *ti, struct bio *bio);
 
 /**
  * zm_io_end - a bio has ended on the source
- * @zm: the mirror
+ * @ti: the mirror's target
  * @bio: the bio
  * @error: its status, which may be changed
  *
  * Context: that of dm_target's end_io, possibly an interrupt.
  * Return: DM_ENDIO_*.
  */
-int zm_io_end(struct zmirror *zm, struct bio *bio, blk_status_t *error);
+int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error);
 
 /**
  * zm_io_ready - a request that had to wait has begun

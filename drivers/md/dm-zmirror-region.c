@@ -25,6 +25,7 @@
  */
 
 #define ZM_BUCKET_BITS	8
+#define ZM_BUCKETS	BIT(ZM_BUCKET_BITS)
 
 /*
  * The operations of the chunks that hash to one number. The lock protects both
@@ -34,11 +35,13 @@
  *
  * A waiting operation stands behind every earlier operation with which it is
  * in conflict, in flight or waiting. So it never waits for a later one, the
- * order is first come, first served, and no circle can form.
+ * order is first come, first served, and no circle can form. Whoever waits is
+ * held up by somebody in flight in the end: where nobody is in flight, nobody
+ * waits.
  */
 struct zm_bucket {
 	spinlock_t lock;		/* protects the lists and the bits */
-	struct list_head in_flight;
+	struct hlist_head in_flight;
 	struct list_head waiting;
 } ____cacheline_aligned_in_smp;
 
@@ -66,6 +69,7 @@ struct zm_regions {
 	u32 dev;			/* for the tracepoints */
 	zm_ready_fn ready;
 
+	struct zm_bucket *buckets;	/* ZM_BUCKETS of them */
 	u64 *dirty;
 	u64 *zero;
 	u32 *written;
@@ -78,7 +82,6 @@ struct zm_regions {
 	atomic_t failures;
 	atomic_t dest_failed;
 
-	struct zm_bucket buckets[1 << ZM_BUCKET_BITS];
 };
 
 static struct zm_bucket *zm_bucket(struct zm_regions *zr, u32 chunk)
@@ -157,31 +160,36 @@ static void zm_clear_zero(struct zm_regions *zr, u32 chunk, u64 mask)
  * ------------------------------------------------------------------------
  */
 
-/* Works out the chunk and the masks of a foreground operation. */
+/* Works out where a foreground operation is. */
 static void zm_op_map(const struct zm_regions *zr, struct zm_op *op)
 {
-	sector_t region = 1ULL << zr->region_shift;
 	u32 first = op->start >> zr->region_shift;
 	u32 last = (op->end - 1) >> zr->region_shift;
-	u64 touch, whole;
 
 	op->chunk = first >> ZM_CHUNK_SHIFT;
-	touch = GENMASK_ULL(last % ZM_CHUNK_REGIONS, first % ZM_CHUNK_REGIONS);
-	whole = touch;
-	if (op->start & (region - 1))
-		whole &= ~BIT_ULL(first % ZM_CHUNK_REGIONS);
-	if ((op->end & (region - 1)) && op->end != zr->len)
-		whole &= ~BIT_ULL(last % ZM_CHUNK_REGIONS);
-
-	op->touch = touch;
-	op->whole = whole;
+	op->touch = ((2ULL << (last - first)) - 1) << first % ZM_CHUNK_REGIONS;
 	op->raced = 0;
-	op->known_zero = 0;
-	op->blockers = 0;
 	op->legs = 0;
 	op->hold = false;
 	op->dirtied = false;
 	op->skipped = false;
+}
+
+/*
+ * The regions of its chunk that an operation covers whole: all that it touches
+ * but for the first and the last one, if these are cut. The last region of the
+ * mirror ends where the mirror does.
+ */
+static u64 zm_whole(const struct zm_regions *zr, const struct zm_op *op)
+{
+	sector_t cut = (1ULL << zr->region_shift) - 1;
+	u64 whole = op->touch;
+
+	if (op->start & cut)
+		whole &= whole - 1;
+	if ((op->end & cut) && op->end != zr->len)
+		whole &= ~BIT_ULL(fls64(op->touch) - 1);
+	return whole;
 }
 
 /*
@@ -205,7 +213,7 @@ static u32 zm_count_blockers(const struct zm_bucket *bucket,
 	const struct zm_op *other;
 	u32 blockers = 0;
 
-	list_for_each_entry(other, &bucket->in_flight, list)
+	hlist_for_each_entry(other, &bucket->in_flight, node)
 		blockers += zm_conflict(other, op);
 	list_for_each_entry(other, &bucket->waiting, list)
 		blockers += zm_conflict(other, op);
@@ -218,7 +226,7 @@ static u64 zm_regions_under(const struct zm_bucket *bucket, u32 chunk, u8 kind)
 	const struct zm_op *other;
 	u64 mask = 0;
 
-	list_for_each_entry(other, &bucket->in_flight, list)
+	hlist_for_each_entry(other, &bucket->in_flight, node)
 		if (other->kind == kind && other->chunk == chunk)
 			mask |= other->touch;
 	list_for_each_entry(other, &bucket->waiting, list)
@@ -245,7 +253,7 @@ static u64 zm_race(struct zm_bucket *bucket, struct zm_op *op)
 	struct zm_op *other;
 	u64 both, copied = 0;
 
-	list_for_each_entry(other, &bucket->in_flight, list) {
+	hlist_for_each_entry(other, &bucket->in_flight, node) {
 		if (other->chunk != op->chunk)
 			continue;
 		both = other->touch & op->touch;
@@ -283,7 +291,7 @@ static bool zm_dest_well(const struct zm_regions *zr, u32 *generation)
  */
 static bool zm_skip_zeroes(struct zm_regions *zr, struct zm_op *op)
 {
-	if (op->kind != ZM_OP_ZEROES || (op->touch & ~zr->zero[op->chunk]))
+	if (op->touch & ~zr->zero[op->chunk])
 		return false;
 
 	/*
@@ -299,18 +307,15 @@ static bool zm_skip_zeroes(struct zm_regions *zr, struct zm_op *op)
 }
 
 /*
- * A write may leave the destination out where the region is dirty anyway and
- * stays so. It must do so under a copy, which may write older data at the same
- * time.
+ * Whether an operation on dirty regions is of no use to the destination: a write
+ * to regions that are dirty all and stay so, or a discard of what is known to be
+ * zero there.
  */
-static bool zm_wants_source_only(struct zm_regions *zr, struct zm_op *op,
-				 u64 copied)
+static bool zm_leaves_dirty(const struct zm_regions *zr, const struct zm_op *op)
 {
-	if (op->source_only || copied)
-		return true;
 	if (op->kind == ZM_OP_DISCARD)
 		return op->known_zero == op->touch;
-	return !op->whole && !(op->touch & ~zr->dirty[op->chunk]);
+	return !(op->touch & ~zr->dirty[op->chunk]) && !zm_whole(zr, op);
 }
 
 /*
@@ -325,6 +330,7 @@ static bool zm_wants_source_only(struct zm_regions *zr, struct zm_op *op,
 static void zm_decide_discard(struct zm_regions *zr, struct zm_op *op)
 {
 	if (op->pass) {
+		op->known_zero = 0;
 		zm_clear_zero(zr, op->chunk, op->touch);
 	} else {
 		op->known_zero = op->touch & zr->zero[op->chunk];
@@ -333,21 +339,22 @@ static void zm_decide_discard(struct zm_regions *zr, struct zm_op *op)
 }
 
 /*
- * The table of the foreground. The bucket's lock is held, and no operation in
+ * The table of the foreground, for an operation of whose regions @copied are
+ * under copy. There the destination must be left out, for the copy may write
+ * older data at the same time. The bucket's lock is held, and no operation in
  * flight is in conflict with this one.
  */
-static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
-		      struct zm_op *op)
+static noinline void zm_decide(struct zm_regions *zr, struct zm_op *op,
+			       u64 copied)
 {
-	u64 copied = zm_race(bucket, op);
 	bool dest_well = zm_dest_well(zr, &op->generation);
 
-	if (zm_skip_zeroes(zr, op))
+	if (op->kind == ZM_OP_ZEROES && zm_skip_zeroes(zr, op))
 		return;
 
 	if (op->kind == ZM_OP_DISCARD)
 		zm_decide_discard(zr, op);
-	if (!dest_well || zm_wants_source_only(zr, op, copied)) {
+	if (!dest_well || op->source_only || copied || zm_leaves_dirty(zr, op)) {
 		op->legs = ZM_SOURCE;
 		op->dirtied |= zm_set_dirty(zr, op->chunk, op->touch);
 		return;
@@ -358,9 +365,34 @@ static void zm_decide(struct zm_regions *zr, struct zm_bucket *bucket,
 }
 
 /*
- * Begins an operation that nothing holds up; the bucket's lock is held. An
- * operation with no leg to go to is complete, and does not get in flight.
+ * The row of that table on which most requests are: data for regions in sync that
+ * have data, with nobody else there. No bit changes. Returns false for all
+ * others. The bucket's lock is held.
  */
+static bool zm_decide_plain(struct zm_regions *zr, struct zm_op *op)
+{
+	u64 bits = zr->dirty[op->chunk] | zr->zero[op->chunk];
+
+	if (op->kind != ZM_OP_WRITE || op->source_only || (op->touch & bits) ||
+	    !zm_dest_well(zr, &op->generation))
+		return false;
+	op->legs = ZM_SOURCE | ZM_DEST;
+	return true;
+}
+
+/* An operation with no leg to go to is complete, and does not get in flight. */
+static __always_inline void zm_take_off(struct zm_regions *zr,
+					struct zm_bucket *bucket,
+					struct zm_op *op)
+{
+	if (trace_zmirror_begin_enabled())
+		trace_zmirror_begin(zr->dev, op, zr->dirty[op->chunk],
+				    zr->zero[op->chunk]);
+	if (op->legs)
+		hlist_add_head(&op->node, &bucket->in_flight);
+}
+
+/* Begins an operation that nothing holds up; the bucket's lock is held. */
 static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 		     struct zm_op *op)
 {
@@ -369,12 +401,9 @@ static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 		op->known_zero = zr->zero[op->chunk] & op->touch;
 		zm_race(bucket, op);
 	} else {
-		zm_decide(zr, bucket, op);
+		zm_decide(zr, op, zm_race(bucket, op));
 	}
-	trace_zmirror_begin(zr->dev, op, zr->dirty[op->chunk],
-			    zr->zero[op->chunk]);
-	if (op->legs)
-		list_add_tail(&op->list, &bucket->in_flight);
+	zm_take_off(zr, bucket, op);
 }
 
 /*
@@ -394,18 +423,18 @@ static bool zm_enter(struct zm_regions *zr, struct zm_bucket *bucket,
 }
 
 /*
- * Takes @op out and begins those of which it was the last blocker. One of them
+ * Begins those of which @op was the last blocker. One of them
  * may turn out to have nothing to do, which ends it at once: whoever waits for
  * it stands behind it in the list, so one pass finds all. The bucket's lock is
  * held; returns the chain of operations that have begun, for zm_tell().
  */
-static struct zm_op *zm_leave(struct zm_regions *zr, struct zm_bucket *bucket,
-			      struct zm_op *op)
+static noinline struct zm_op *zm_let_go(struct zm_regions *zr,
+					struct zm_bucket *bucket,
+					struct zm_op *op)
 {
 	struct zm_op *waiter, *safe, *begun;
 	struct zm_op *first = NULL, **tail = &first;
 
-	list_del(&op->list);
 	list_for_each_entry_safe(waiter, safe, &bucket->waiting, list) {
 		waiter->blockers -= zm_conflict(op, waiter);
 		for (begun = first; begun; begun = begun->next)
@@ -423,6 +452,16 @@ static struct zm_op *zm_leave(struct zm_regions *zr, struct zm_bucket *bucket,
 	return first;
 }
 
+/* Takes @op out; as zm_let_go(). */
+static struct zm_op *zm_leave(struct zm_regions *zr, struct zm_bucket *bucket,
+			      struct zm_op *op)
+{
+	hlist_del(&op->node);
+	if (likely(list_empty(&bucket->waiting)))
+		return NULL;
+	return zm_let_go(zr, bucket, op);
+}
+
 /* Tells the owners; an operation may be gone as soon as its owner knows. */
 static void zm_tell(struct zm_regions *zr, struct zm_op *begun)
 {
@@ -437,36 +476,41 @@ static void zm_tell(struct zm_regions *zr, struct zm_op *begun)
 bool zm_op_begin(struct zm_regions *zr, struct zm_op *op)
 {
 	struct zm_bucket *bucket;
-	unsigned long flags;
 	bool begun;
 
 	zm_op_map(zr, op);
 	bucket = zm_bucket(zr, op->chunk);
-	spin_lock_irqsave(&bucket->lock, flags);
-	begun = zm_enter(zr, bucket, op);
-	spin_unlock_irqrestore(&bucket->lock, flags);
+	spin_lock_irq(&bucket->lock);
+	begun = hlist_empty(&bucket->in_flight);
+	if (likely(begun)) {
+		/* Nobody is there to wait for, or to race with. */
+		if (!zm_decide_plain(zr, op))
+			zm_decide(zr, op, 0);
+		zm_take_off(zr, bucket, op);
+	} else {
+		begun = zm_enter(zr, bucket, op);
+	}
+	spin_unlock_irq(&bucket->lock);
 	return begun;
 }
+
+/* Besides the legs that failed: the destination has failed since the begin. */
+#define ZM_STALE	4U
 
 /*
  * What the end of a foreground operation says of its regions; the bucket's lock
  * is held. Only regions that it covers whole, and on which it was alone, become
  * clean or known to be zero.
  */
-static unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
-			      unsigned int failed)
+static noinline unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
+				       unsigned int failed)
 {
-	u64 good = op->whole & ~op->raced;
-	bool stale = false;
+	u64 good = zm_whole(zr, op) & ~op->raced;
 	u32 chunk = op->chunk;
 
-	if (op->legs & ZM_DEST) {
-		zr->written[chunk] = atomic_read(&zr->epoch);
-		stale = op->generation != (u32)atomic_read(&zr->failures);
-	}
-	if ((failed & ZM_DEST) || stale)
+	if (failed & (ZM_DEST | ZM_STALE))
 		zm_clear_zero(zr, chunk, op->touch);
-	if (failed || stale)
+	if (failed)
 		return zm_set_dirty(zr, chunk, op->touch) ? ZM_ENDED_DIRTY : 0;
 
 	switch (op->kind) {
@@ -491,21 +535,37 @@ static unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
 	return zm_clear_dirty(zr, chunk, good) ? ZM_ENDED_IN_SYNC : 0;
 }
 
+/* Whether the end of an operation leaves all bits as they are: most writes. */
+static bool zm_settled(const struct zm_regions *zr, const struct zm_op *op,
+		       unsigned int failed)
+{
+	return op->kind == ZM_OP_WRITE && !failed &&
+	       !(op->touch & zr->dirty[op->chunk]);
+}
+
 unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
 		       unsigned int failed)
 {
 	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
-	unsigned long flags;
-	unsigned int ended;
 	struct zm_op *begun;
+	unsigned int ended = 0;
+	unsigned long flags;
 
 	spin_lock_irqsave(&bucket->lock, flags);
-	trace_zmirror_end(zr->dev, op, failed);
-	ended = zm_settle(zr, op, failed);
+	if (trace_zmirror_end_enabled())
+		trace_zmirror_end(zr->dev, op, zm_whole(zr, op), failed);
+	if (op->legs & ZM_DEST) {
+		zr->written[op->chunk] = atomic_read(&zr->epoch);
+		if (unlikely(op->generation != (u32)atomic_read(&zr->failures)))
+			failed |= ZM_STALE;
+	}
+	if (!zm_settled(zr, op, failed))
+		ended = zm_settle(zr, op, failed);
 	begun = zm_leave(zr, bucket, op);
 	spin_unlock_irqrestore(&bucket->lock, flags);
 
-	zm_tell(zr, begun);
+	if (unlikely(begun))
+		zm_tell(zr, begun);
 	return ended;
 }
 
@@ -547,7 +607,6 @@ static void zm_copy_init(const struct zm_regions *zr, struct zm_op *op,
 	op->kind = ZM_OP_COPY;
 	op->chunk = chunk;
 	op->touch = touch;
-	op->whole = touch;
 	zm_region_range(zr, chunk, __ffs64(touch), &op->start, &unused);
 	zm_region_range(zr, chunk, fls64(touch) - 1, &unused, &op->end);
 }
@@ -882,20 +941,21 @@ struct zm_regions *zm_regions_create(sector_t len, u32 region_sectors,
 	zr->dev = dev;
 	zr->ready = ready;
 	atomic_set(&zr->epoch, 1);
-	for (i = 0; i < ARRAY_SIZE(zr->buckets); i++) {
-		spin_lock_init(&zr->buckets[i].lock);
-		INIT_LIST_HEAD(&zr->buckets[i].in_flight);
-		INIT_LIST_HEAD(&zr->buckets[i].waiting);
-	}
-
+	zr->buckets = kvcalloc(ZM_BUCKETS, sizeof(*zr->buckets), GFP_KERNEL);
 	zr->dirty = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
 	zr->zero = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
 	zr->written = kvcalloc(zr->nr_chunks, sizeof(u32), GFP_KERNEL);
 	zr->dirty_chunks = kvcalloc(BITS_TO_LONGS(zr->nr_chunks),
 				    sizeof(unsigned long), GFP_KERNEL);
-	if (!zr->dirty || !zr->zero || !zr->written || !zr->dirty_chunks) {
+	if (!zr->buckets || !zr->dirty || !zr->zero || !zr->written ||
+	    !zr->dirty_chunks) {
 		zm_regions_destroy(zr);
 		return NULL;
+	}
+	for (i = 0; i < ZM_BUCKETS; i++) {
+		spin_lock_init(&zr->buckets[i].lock);
+		INIT_HLIST_HEAD(&zr->buckets[i].in_flight);
+		INIT_LIST_HEAD(&zr->buckets[i].waiting);
 	}
 	zm_promise(zr, dirty, zero);
 	return zr;
@@ -909,5 +969,6 @@ void zm_regions_destroy(struct zm_regions *zr)
 	kvfree(zr->written);
 	kvfree(zr->zero);
 	kvfree(zr->dirty);
+	kvfree(zr->buckets);
 	kvfree(zr);
 }

@@ -57,11 +57,11 @@ enum zm_op_kind {
  * @blockers: earlier operations that this one waits for
  * @chunk: the chunk it is on
  * @touch: regions of the chunk of which it covers any sector
- * @whole: regions of the chunk that it covers whole
  * @raced: regions that another operation touched at the same time
  * @known_zero: of a copy or a discard, the regions whose zero bits were set when
  *	it began; the destination is not discarded there
- * @list: place among the bucket's operations in flight, or among those waiting
+ * @node: place among the bucket's operations in flight
+ * @list: place among those that wait
  * @next: the next operation that began in the same moment, after a wait
  *
  * The caller sets @start, @end, @kind, @droppable, @source_only and @pass before
@@ -74,23 +74,25 @@ struct zm_op {
 	sector_t end;
 
 	u8 kind;
-	bool droppable:1;
-	bool source_only:1;
-	bool pass:1;
-	bool hold:1;
-	bool dirtied:1;
-	bool skipped:1;
+	bool droppable;
+	bool source_only;
+	bool pass;
+	bool hold;
+	bool dirtied;
+	bool skipped;
 	u8 legs;
 	u32 generation;
 	u32 blockers;
 	u32 chunk;
 
 	u64 touch;
-	u64 whole;
 	u64 raced;
 	u64 known_zero;
 
-	struct list_head list;
+	union {
+		struct hlist_node node;
+		struct list_head list;
+	};
 	struct zm_op *next;
 };
 
@@ -244,7 +246,8 @@ void zm_region_range(const struct zm_regions *zr, u32 chunk, unsigned int bit,
  * called. Else the caller submits the I/O and calls zm_op_end() when all legs
  * have ended.
  *
- * Context: any, takes the bucket's lock with interrupts off.
+ * Context: any with interrupts on, takes the bucket's lock with interrupts
+ * off.
  * Return: true when it has begun; false when it waits: the ready function is
  * called once it has begun, perhaps before this function returns, so that the
  * caller must not touch @op any more.

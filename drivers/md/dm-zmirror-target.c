@@ -625,17 +625,6 @@ static void zmirror_dtr(struct dm_target *ti)
  * ------------------------------------------------------------------------
  */
 
-static int zmirror_map(struct dm_target *ti, struct bio *bio)
-{
-	return zm_io_map(ti->private, bio);
-}
-
-static int zmirror_end_io(struct dm_target *ti, struct bio *bio,
-			  blk_status_t *error)
-{
-	return zm_io_end(ti->private, bio, error);
-}
-
 /*
  * ------------------------------------------------------------------------
  * Events
@@ -1092,8 +1081,8 @@ static struct target_type zmirror_target = {
 	.module = THIS_MODULE,
 	.ctr = zmirror_ctr,
 	.dtr = zmirror_dtr,
-	.map = zmirror_map,
-	.end_io = zmirror_end_io,
+	.map = zm_io_map,
+	.end_io = zm_io_end,
 	.presuspend = zmirror_presuspend,
 	.presuspend_undo = zmirror_presuspend_undo,
 	.postsuspend = zmirror_postsuspend,

@@ -74,8 +74,9 @@ TRACE_EVENT(zmirror_begin,
 
 /* @failed is a mask of legs. */
 TRACE_EVENT(zmirror_end,
-	TP_PROTO(u32 dev, const struct zm_op *op, unsigned int failed),
-	TP_ARGS(dev, op, failed),
+	TP_PROTO(u32 dev, const struct zm_op *op, u64 whole,
+		 unsigned int failed),
+	TP_ARGS(dev, op, whole, failed),
 	TP_STRUCT__entry(
 		__field(u32, dev)
 		__field(u8, kind)
@@ -94,7 +95,7 @@ TRACE_EVENT(zmirror_end,
 		__entry->start = op->start;
 		__entry->len = op->end - op->start;
 		__entry->chunk = op->chunk;
-		__entry->whole = op->whole;
+		__entry->whole = whole;
 		__entry->raced = op->raced;
 		__entry->failed = failed;
 	),

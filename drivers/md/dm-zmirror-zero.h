@@ -7,6 +7,8 @@
 
 #include <linux/bio.h>
 #include <linux/dm-io.h>
+#include <linux/highmem.h>
+#include <linux/string.h>
 
 #include "dm-zmirror.h"
 
@@ -34,6 +36,26 @@ bool zm_is_zero(const void *data, size_t len);
  * Return: true when it is.
  */
 bool zm_payload_is_zero(struct bio *bio, struct bvec_iter iter);
+
+/**
+ * zm_payload_has_data - whether a look shows that a bio writes more than zeroes
+ * @bio: a bio with data
+ *
+ * Looks at the first eight bytes, which spares most writes zm_payload_is_zero().
+ *
+ * Context: any.
+ * Return: true when they are not all zero; false tells nothing.
+ */
+static inline bool zm_payload_has_data(struct bio *bio)
+{
+	struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter);
+	u64 head;
+
+	if (IS_ENABLED(CONFIG_HIGHMEM) || bv.bv_len < sizeof(head))
+		return false;
+	memcpy(&head, page_address(bv.bv_page) + bv.bv_offset, sizeof(head));
+	return head;
+}
 
 /**
  * enum zm_zero_how - how a range of the destination is zeroed

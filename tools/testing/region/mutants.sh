@@ -58,7 +58,7 @@ mutant "a first copy holds writes" \
 mutant "operations of other chunks are in the way" \
 	'/^static bool zm_conflict/,/^}/s/return false;/return true;/'
 mutant "who waits is not counted" \
-	'/in_flight, list\)$/{n;s/blockers \+= zm_conflict\(other, op\)/blockers += 0/}'
+	'/in_flight, node\)$/{n;s/blockers \+= zm_conflict\(other, op\)/blockers += 0/}'
 mutant "later ones overtake those who wait" \
 	'/waiting, list\)$/{n;s/blockers \+= zm_conflict\(other, op\)/blockers += 0/}'
 mutant "a dropped request lets nobody go" \
@@ -68,11 +68,11 @@ mutant "the other does not learn of a race" \
 mutant "one does not learn of a race" \
 	's/op->raced \|= both;//'
 mutant "a write under copy goes to both legs" \
-	's/if \(op->source_only \|\| copied\)/if (op->source_only)/'
+	's/op->source_only \|\| copied \|\|/op->source_only ||/'
 mutant "a source-only request goes to both legs" \
-	's/if \(op->source_only \|\| copied\)/if (copied)/'
+	's/op->source_only \|\| copied \|\|/copied ||/'
 mutant "a failed destination is still written" \
-	's/if \(!dest_well \|\| /if (/'
+	's/if \(!dest_well \|\| op/if (op/'
 mutant "a write leaves the zero bits" \
 	's/if \(op->kind == ZM_OP_WRITE\)$/if (0)/'
 mutant "a source-only write leaves its regions clean" \
@@ -82,27 +82,45 @@ mutant "zeroes are dropped on dirty regions" \
 mutant "zeroes are dropped that must not be" \
 	's/if \(op->droppable && /if (/'
 mutant "zeroes are skipped where some region is zero" \
-	's/\(op->touch & ~zr->zero\[op->chunk\]\)/!(op->touch \& zr->zero[op->chunk])/'
+	's/if \(op->touch & ~zr->zero\[op->chunk\]\)/if (!(op->touch \& zr->zero[op->chunk]))/'
 mutant "data is skipped as zeroes are" \
-	's/if \(op->kind != ZM_OP_ZEROES \|\| \(/if ((/'
+	's/if \(op->kind == ZM_OP_ZEROES && zm_skip/if (zm_skip/'
 mutant "what is partly covered counts as whole at its start" \
-	's/if \(op->start & \(region - 1\)\)/if (0)/'
+	's/if \(op->start & cut\)/if (0)/'
 mutant "what is partly covered counts as whole at its end" \
-	's/if \(\(op->end & \(region - 1\)\) && .*/if (0)/'
+	's/if \(\(op->end & cut\) && .*/if (0)/'
 mutant "an end cleans what raced" \
-	's/u64 good = op->whole & ~op->raced;/u64 good = op->whole;/'
+	's/good = zm_whole\(zr, op\) & ~op->raced;/good = zm_whole(zr, op);/'
 mutant "an end cleans what is partly covered" \
-	's/u64 good = op->whole & ~op->raced;/u64 good = op->touch \& ~op->raced;/'
+	's/good = zm_whole\(zr, op\) & ~op->raced;/good = op->touch \& ~op->raced;/'
+mutant "a write in sync is looked at no further" \
+	'/^static bool zm_settled/,/^}/s/!\(op->touch & zr->dirty\[op->chunk\]\)/true/'
+mutant "a failed write in sync is looked at no further" \
+	'/^static bool zm_settled/,/^}/s/ && !failed//'
+mutant "a plain write is one that finds zero bits" \
+	's/u64 bits = zr->dirty\[op->chunk\] \| .*/u64 bits = zr->dirty[op->chunk];/'
+mutant "a plain write is one to dirty regions" \
+	's/u64 bits = zr->dirty\[op->chunk\] \| .*/u64 bits = zr->zero[op->chunk];/'
+mutant "a plain write is one to the source alone" \
+	's/op->kind != ZM_OP_WRITE \|\| op->source_only/op->kind != ZM_OP_WRITE/'
+mutant "all is a plain write" \
+	's/op->kind != ZM_OP_WRITE \|\| op->source_only/op->source_only/'
+mutant "a plain write does not care whether the destination is well" \
+	's/!zm_dest_well\(zr, &op->generation\)\)/(zm_dest_well(zr, \&op->generation), 0))/'
+mutant "a write that comes into a crowd does not look around" \
+	's/begun = hlist_empty\(&bucket->in_flight\);/begun = true;/'
+mutant "who waits is forgotten" \
+	's/if \(likely\(list_empty\(&bucket->waiting\)\)\)/if (1)/'
 mutant "a source-only write cleans" \
 	's/if \(!\(op->legs & ZM_DEST\)\)/if (0)/'
 mutant "zeroes for the source alone clean any region" \
 	's/good &= zr->zero\[chunk\];/;/'
 mutant "a failure leaves regions clean" \
-	's/if \(failed \|\| stale\)/if (0)/'
+	'/^static noinline unsigned int zm_settle/,/^}/s/if \(failed\)/if (0)/'
 mutant "a failure leaves the zero bits" \
-	's/if \(\(failed & ZM_DEST\) \|\| stale\)/if (0)/'
+	's/if \(failed & \(ZM_DEST \| ZM_STALE\)\)/if (0)/'
 mutant "a stale end is believed" \
-	's/stale = op->generation != .*/stale = false;/'
+	's/failed \|= ZM_STALE;/;/'
 mutant "a stale copy is believed" \
 	's/if \(op->generation == \(u32\)atomic_read\(&zr->failures\)\) \{/if (1) {/'
 mutant "a copy of raced regions is believed" \
@@ -114,7 +132,7 @@ mutant "raced regions are not told" \
 mutant "data is copied to zero regions" \
 	's/zm_clear_zero\(zr, op->chunk, regions & op->touch\);//'
 mutant "a copy looks at the zero bits too early" \
-	's/op->known_zero = zr->zero\[op->chunk\] & op->touch;/op->known_zero |= zr->zero[op->chunk] \& op->touch;/; s/^	op->whole = touch;$/&\n	op->known_zero = zr->zero[chunk] \& touch;/'
+	's/op->known_zero = zr->zero\[op->chunk\] & op->touch;/op->known_zero |= zr->zero[op->chunk] \& op->touch;/; s/^	op->touch = touch;$/&\n	op->known_zero = zr->zero[chunk] \& touch;/'
 mutant "two copies of one region" \
 	's/return zr->dirty\[chunk\] & ~zm_regions_under\(.*/return zr->dirty[chunk];/'
 mutant "clean regions are copied" \
@@ -124,9 +142,9 @@ mutant "copies begin on a failed destination" \
 mutant "a copy that waited forgets when it came" \
 	's/^		op->legs = ZM_SOURCE \| ZM_DEST;/&\n		op->generation = atomic_read(\&zr->failures);/'
 mutant "a request does not record what it wrote" \
-	's/^		zr->written\[chunk\] = .*//'
+	'/^unsigned int zm_op_end/,/^}/s/zr->written\[op->chunk\] = .*/;/'
 mutant "a copy does not record what it wrote" \
-	's/^		zr->written\[op->chunk\] = .*/		;/'
+	'/^unsigned int zm_copy_end/,/^}/s/zr->written\[op->chunk\] = .*/;/'
 mutant "a flush covers what is written while it runs" \
 	's/flush->epoch = atomic_inc_return\(&zr->epoch\) - 1;/flush->epoch = atomic_inc_return(\&zr->epoch);/'
 mutant "flushes do not count" \
@@ -162,7 +180,7 @@ mutant "the promise of zeroes is forgotten in the counts" \
 mutant "the last region is not whole at the end of the mirror" \
 	's/ && op->end != zr->len\)/)/'
 mutant "a failed allocation is not noticed" \
-	's/if \(!zr->dirty \|\| !zr->zero \|\| /if (!zr->dirty || /'
+	's/if \(!zr->buckets \|\| !zr->dirty \|\| !zr->zero \|\| /if (!zr->buckets || !zr->dirty || /'
 mutant "owners are told under the lock" \
 	'/begun = zm_leave/{n;d}'
 mutant "the destination is zeroed where it is clean" \

@@ -484,6 +484,20 @@ static bool both_under_copy(const struct zm_op *op)
 	return false;
 }
 
+/* The regions that a request covers whole, worked out the long way. */
+static u64 covered(const struct zm_op *op)
+{
+	u64 regions = 0;
+	u32 sector;
+
+	for (sector = op->start - op->start % w.region; sector < op->end;
+	     sector += w.region)
+		if (sector >= op->start &&
+		    min(sector + w.region, w.len) <= op->end)
+			regions |= BIT_ULL(sector / w.region % 64);
+	return regions;
+}
+
 /*
  * The legs of a request have been decided; @now, unless it had waited: then
  * others may have begun in the same moment, and made regions dirty since.
@@ -513,6 +527,9 @@ static void request_begun(struct request *r, bool now)
 	if ((op->legs & ZM_DEST) &&
 	    (op->source_only || zm_dest_failed(w.zr)))
 		broken(4, "a request goes to a destination that is out of use");
+	if (now && op->kind == ZM_OP_WRITE && (op->legs & ZM_DEST) &&
+	    !(op->touch & ~dirty) && !covered(op))
+		broken(4, "a write goes to where all is dirty and stays so");
 	if (!(op->legs & ZM_DEST) && !op->skipped && (op->touch & ~dirty))
 		broken(3, "a request for the source alone leaves regions clean");
 	if (op->kind == ZM_OP_DISCARD && !op->pass && (op->touch & ~dirty))
@@ -747,20 +764,6 @@ static void dest_error(u32 generation)
 		return;
 	note("the destination has failed");
 	w.lost_due = true;
-}
-
-/* The regions that a request covers whole, worked out the long way. */
-static u64 covered(const struct zm_op *op)
-{
-	u64 regions = 0;
-	u32 sector;
-
-	for (sector = op->start - op->start % w.region; sector < op->end;
-	     sector += w.region)
-		if (sector >= op->start &&
-		    min(sector + w.region, w.len) <= op->end)
-			regions |= BIT_ULL(sector / w.region % 64);
-	return regions;
 }
 
 static void request_ends(struct request *r)
@@ -1275,8 +1278,8 @@ static void drain(void)
 	for (i = 0; i < MAX_COPIES; i++)
 		if (w.copies[i].phase != FREE)
 			broken(4, "a copy waits for ever");
-	for (i = 0; i < ARRAY_SIZE(w.zr->buckets); i++)
-		if (!list_empty(&w.zr->buckets[i].in_flight) ||
+	for (i = 0; i < ZM_BUCKETS; i++)
+		if (!hlist_empty(&w.zr->buckets[i].in_flight) ||
 		    !list_empty(&w.zr->buckets[i].waiting))
 			broken(4, "an operation is left in a list");
 }

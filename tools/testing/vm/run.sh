@@ -10,6 +10,7 @@
 #	--mem MIB	memory (4096)
 #	--timeout S	seconds until the guest is given up (1800)
 #	--icount	one processor whose clock counts instructions
+#	--plugin FILE	a plugin of QEMU's, with its arguments after commas
 #	--append ARGS	more for the kernel's command line
 #	--module none	load no module
 #	--out DIR	a directory that the guest can write to, as /out/files
@@ -31,6 +32,7 @@ cpus=2
 mem=4096
 limit=1800
 icount=""
+plugin=()
 append=""
 module=yes
 out=""
@@ -42,6 +44,7 @@ while [ $# -gt 0 ]; do
 	--mem) mem=$2; shift 2 ;;
 	--timeout) limit=$2; shift 2 ;;
 	--icount) icount=yes; shift ;;
+	--plugin) plugin=(-plugin "$2"); shift 2 ;;
 	--append) append=$2; shift 2 ;;
 	--module) module=$2; shift 2 ;;
 	--out) out=$(cd "$2" && pwd); shift 2 ;;
@@ -146,7 +149,7 @@ console=(-chardev "stdio,id=con,signal=on")
 [ $tty = no ] || console=(-chardev "stdio,id=con,signal=off")
 status=0
 timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 \
-	-M q35 "${accel[@]}" -m "$mem" -nodefaults -no-user-config -display none \
+	-M q35 "${accel[@]}" "${plugin[@]}" -m "$mem" -nodefaults -no-user-config -display none \
 	-no-reboot -kernel "$IMAGE" -initrd "$work/initrd.img" \
 	-append "console=ttyS0 loglevel=7 panic=-1 log_buf_len=16M random.trust_cpu=on mitigations=off $append" \
 	-serial "file:$work/console" \

@@ -22,11 +22,15 @@ typedef u64 sector_t;
 
 #define BITS_PER_LONG		64
 #define BITS_TO_LONGS(n)	DIV_ROUND_UP((n), BITS_PER_LONG)
+#define BIT(n)			(1UL << (n))
 #define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK_ULL(high, low)	((~0ULL << (low)) & (~0ULL >> (63 - (high))))
 #define round_up(x, y) ((((x) - 1) | ((__typeof__(x))(y) - 1)) + 1)
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+#define noinline
+#define likely(x)	(x)
+#define unlikely(x)	(x)
 #define READ_ONCE(x)		(x)
 #define WRITE_ONCE(x, v)	((x) = (v))
 #define ____cacheline_aligned_in_smp
@@ -186,6 +190,52 @@ static inline void list_del(struct list_head *entry)
 	entry->prev = NULL;
 }
 
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+static inline void INIT_HLIST_HEAD(struct hlist_head *head)
+{
+	head->first = NULL;
+}
+
+static inline bool hlist_empty(const struct hlist_head *head)
+{
+	return !head->first;
+}
+
+static inline void hlist_add_head(struct hlist_node *node,
+				  struct hlist_head *head)
+{
+	node->next = head->first;
+	if (node->next)
+		node->next->pprev = &node->next;
+	head->first = node;
+	node->pprev = &head->first;
+}
+
+/* Who looks at the node again finds poison. */
+static inline void hlist_del(struct hlist_node *node)
+{
+	*node->pprev = node->next;
+	if (node->next)
+		node->next->pprev = node->pprev;
+	node->next = NULL;
+	node->pprev = NULL;
+}
+
+#define hlist_entry_safe(ptr, type, member)				\
+	((ptr) ? container_of(ptr, type, member) : NULL)
+
+#define hlist_for_each_entry(pos, head, member)				\
+	for (pos = hlist_entry_safe((head)->first, typeof(*pos), member); \
+	     pos;							\
+	     pos = hlist_entry_safe(pos->member.next, typeof(*pos), member))
+
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 
 #define list_for_each_entry(pos, head, member)				\
@@ -230,6 +280,9 @@ static inline void shim_unlock(spinlock_t *lock)
 	do { (flags) = 0; shim_before_lock(); shim_lock(lock); } while (0)
 #define spin_unlock_irqrestore(lock, flags)	\
 	do { (void)(flags); shim_unlock(lock); } while (0)
+#define spin_lock_irq(lock)			\
+	do { shim_before_lock(); shim_lock(lock); } while (0)
+#define spin_unlock_irq(lock)	shim_unlock(lock)
 
 /* Memory: counted, and made to fail when a test says so. */
 
