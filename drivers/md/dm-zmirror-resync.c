@@ -13,6 +13,9 @@
  * So a pass reads each sector once, and at most one head in 16 twice. Units that
  * are shorter than that are read at once, and so are those that come after
  * others most of which were zero: there a head tells little.
+ *
+ * While somebody uses the mirror, resync gives way: few jobs run, and each reads
+ * and writes a little at a time. See zm_in_use() and zm_jobs_now().
  */
 #include "dm-zmirror-resync.h"
 #include "dm-zmirror-compat.h"
@@ -22,8 +25,12 @@
 #include <linux/completion.h>
 #include <linux/dm-io.h>
 #include <linux/dm-kcopyd.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/part_stat.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -34,6 +41,9 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time
 #define ZM_JOB_SECTORS		2048U	/* 1 MiB */
 #define ZM_UNIT_SECTORS		256U	/* 128 KiB */
 #define ZM_BUFFER_SECTORS	256U	/* at least a unit */
+#define ZM_USED_SECTORS		128U	/* 64 KiB: a bite while in use */
+#define ZM_USED_JIFFIES		(HZ / 10)	/* in use so long after a request */
+#define ZM_NEAR_JOBS		4U	/* keep a device near by busy */
 #define ZM_HEAD_SECTORS		8U	/* 4 KiB, or a logical block if larger */
 #define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
 #define ZM_MAX_UNITS		32U	/* that are looked at together */
@@ -97,7 +107,10 @@ struct zm_job {
  * never held while another lock is waited for but a bucket's. What begins with
  * prezero belongs to the work item. @jobs has @nr
  * entries, which are made when they are first asked for and live as long as
- * the mirror; a job whose index is not below zmirror.jobs does not run.
+ * the mirror; a job whose index is not below zm_jobs_now() does not run.
+ *
+ * What tells of use, and the time of a copy, are read and written by all jobs
+ * without a lock: whatever becomes of them, only the pace of resync changes.
  */
 struct zm_resync {
 	struct zmirror *zm;
@@ -119,6 +132,11 @@ struct zm_resync {
 	unsigned int job_regions;
 	bool heads;			/* units are worth a look at their head */
 	bool sparse;			/* most units were zero lately; a hint */
+
+	unsigned long looked;		/* when, in jiffies */
+	unsigned long requests;		/* that had ended by then */
+	unsigned long used;		/* when there were new ones, in jiffies */
+	u64 copy_ns;			/* the shortest time that one took, or 0 */
 
 	struct work_struct prezero;
 	u32 prezero_chunk;		/* where it goes on */
@@ -209,6 +227,77 @@ static void zm_copy_done(int read_error, unsigned long write_error,
 	part->read_error = read_error;
 	part->write_error = write_error;
 	zm_part_end(part);
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Giving way
+ * ------------------------------------------------------------------------
+ */
+
+/* How many requests of users have ended, by the statistics of the device. */
+static unsigned long zm_requests(const struct zmirror *zm)
+{
+	struct gendisk *disk = dm_disk(dm_table_get_md(zm->ti->table));
+	unsigned long requests = 0;
+	int group;
+
+	for (group = 0; group < NR_STAT_GROUPS; group++)
+		requests += part_stat_read(disk->part0, ios[group]);
+	return requests;
+}
+
+/*
+ * Whether the mirror is in use: a request ended in the last tenth of a second.
+ * Once in a jiffy is often enough to look.
+ */
+static bool zm_in_use(struct zmirror *zm)
+{
+	struct zm_resync *rs = zm->resync;
+	unsigned long now = jiffies, requests;
+
+	if (READ_ONCE(rs->looked) != now) {
+		WRITE_ONCE(rs->looked, now);
+		requests = zm_requests(zm);
+		if (READ_ONCE(rs->requests) != requests) {
+			WRITE_ONCE(rs->requests, requests);
+			WRITE_ONCE(rs->used, now);
+		}
+	}
+	return time_before(now, READ_ONCE(rs->used) + ZM_USED_JIFFIES);
+}
+
+static void zm_not_used_yet(struct zmirror *zm)
+{
+	struct zm_resync *rs = zm->resync;
+
+	rs->looked = jiffies;
+	rs->requests = zm_requests(zm);
+	rs->used = jiffies - ZM_USED_JIFFIES;
+}
+
+static void zm_copy_took(struct zm_resync *rs, u64 start)
+{
+	u64 least = READ_ONCE(rs->copy_ns), ns = ktime_get_ns() - start;
+
+	if (!least || ns < least)
+		WRITE_ONCE(rs->copy_ns, ns);
+}
+
+/*
+ * How many jobs may run now. Some jobs keep a device near by busy, and one does
+ * not keep it too busy for others. Of one that is far away, what takes long is
+ * the way, which one job more for each millisecond makes good. It is the
+ * shortest time of a copy that counts, for others are made longer by what is in
+ * flight already. More in flight would serve nobody, but have to end before one
+ * who comes after an idle time has the device for himself.
+ */
+static u32 zm_jobs_now(struct zmirror *zm)
+{
+	u64 ms = div_u64(READ_ONCE(zm->resync->copy_ns), NSEC_PER_MSEC);
+	u64 jobs = zm_in_use(zm) ? max(ms, 1ULL) : ZM_NEAR_JOBS + ms;
+
+	return min_t(u64, jobs, READ_ONCE(zm->jobs));
 }
 
 /*
@@ -510,7 +599,8 @@ static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 				       unsigned int nr, unsigned long *failed)
 {
 	unsigned long units = GENMASK(first + nr - 1, first);
-	unsigned long data, bad;
+	unsigned long data = units, bad;
+	u64 start = ktime_get_ns();
 
 	zm_parts_begin(job);
 	zm_read_part(job, job->buffer, zm_unit_start(job, first),
@@ -521,25 +611,31 @@ static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 		return 0;
 	}
 
-	data = zm_look_at_units(job, first, nr);
+	if (READ_ONCE(job->zm->zero_detect))
+		data = zm_look_at_units(job, first, nr);
 	zm_found_data(job, data);
 	zm_parts_begin(job);
 	zm_write_units(job, data, first);
 	*failed |= zm_parts_wait(job);
+	if (data)
+		zm_copy_took(job->zm->resync, start);
 	return units & ~data;
 }
 
-/* The same for any number of units. */
+/* The same for any number of units, a bite at a time. */
 static unsigned long zm_read_and_write_all(struct zm_job *job,
 					   unsigned long units,
 					   unsigned long *failed)
 {
-	unsigned int most = ZM_BUFFER_SECTORS / job->zm->resync->unit_sectors;
+	unsigned int unit_sectors = job->zm->resync->unit_sectors;
 	unsigned long zero = 0;
 	unsigned int first = 0, nr = 0;
 
 	while (zm_next_run(job, units, &first, &nr)) {
-		nr = min(nr, most);
+		u32 most = zm_in_use(job->zm) ? ZM_USED_SECTORS :
+						ZM_BUFFER_SECTORS;
+
+		nr = min(nr, max(most / unit_sectors, 1U));
 		zero |= zm_read_and_write(job, first, nr, failed);
 	}
 	return zero;
@@ -554,16 +650,21 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 	unsigned long units = GENMASK(job->nr_units - 1, 0);
 	unsigned long data = 0, zero = 0, failed = 0;
 
-	if (!READ_ONCE(job->zm->zero_detect))
+	if (zm_in_use(job->zm))
+		data = 0;
+	else if (!READ_ONCE(job->zm->zero_detect))
 		data = units;
 	else if (rs->heads && !READ_ONCE(rs->sparse))
 		data = zm_look_at_heads(job, &failed);
 
 	if (data) {
+		u64 start = ktime_get_ns();
+
 		zm_found_data(job, data);
 		zm_parts_begin(job);
 		zm_copy_units(job, data);
 		failed |= zm_parts_wait(job);
+		zm_copy_took(rs, start);
 	}
 	units &= ~(data | failed);
 	if (units)
@@ -829,21 +930,30 @@ static bool zm_job_pick(struct zm_job *job)
 
 /*
  * A job that finds nothing to copy ends. A region that is dirty then is under
- * copy by another job, which looks again before it ends itself, or becomes
- * dirty later, which kicks the first job.
+ * copy by another job, which looks again before it ends itself, or leaves that to
+ * the first one; or it becomes dirty later, which kicks the first job.
+ *
+ * Each job sees to it that the next one runs if it may: at first, and again once
+ * the mirror is not in use any more. The first one always may.
  */
 static void zm_job_work(struct work_struct *work)
 {
 	struct zm_job *job = container_of(work, struct zm_job, work);
 	struct zmirror *zm = job->zm;
 	struct zm_resync *rs = zm->resync;
-	bool first = true;
+	u32 now, before = 0;
 
-	while (zm_resync_running(zm) && job->index < READ_ONCE(zm->jobs) &&
-	       !zm_prezero_due(zm) && zm_job_pick(job)) {
-		if (first && job->index + 1 < READ_ONCE(zm->jobs))
+	while (zm_resync_running(zm) && !zm_prezero_due(zm)) {
+		now = zm_jobs_now(zm);
+		if (job->index >= now) {
+			zm_resync_kick(zm);
+			break;
+		}
+		if (!zm_job_pick(job))
+			break;
+		if (job->index + 1 < now && before != now)
 			queue_work(rs->wq, &rs->jobs[job->index + 1]->work);
-		first = false;
+		before = now;
 
 		zm_job_copy(job);
 		zm_job_again(job, zm_job_end(job));
@@ -990,6 +1100,7 @@ int zm_resync_init(struct zmirror *zm)
 		rs->kcopyd = NULL;
 		return r;
 	}
+	zm_not_used_yet(zm);
 	rs->wq = alloc_workqueue("zmirror-resync", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				 ZM_MAX_JOBS + 1);
 	if (!rs->wq)
