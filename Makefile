@@ -14,7 +14,7 @@ SOURCES := $(wildcard drivers/md/*.[ch]) drivers/md/Makefile
 DKMS_TREE := /usr/src/dm-zmirror-$(VERSION)
 
 .PHONY: help modules install install-dkms install-module uninstall \
-	uninstall-dkms check demo bench-zeroes lint intree clean
+	uninstall-dkms check demo bench bench-zeroes lint intree clean
 
 help:
 	@echo 'make modules [KVER=...]  build the module, into $(BUILD)/KVER'
@@ -22,6 +22,7 @@ help:
 	@echo 'make uninstall           undo make install'
 	@echo 'make demo                a live mirror with a sparse copy, in a guest'
 	@echo 'make check               the tests: the model, and a guest on 6.12'
+	@echo 'make bench [QUICK=1] [KERNEL=6.12]  the benchmark, in the exact clock of guests'
 	@echo 'make bench-zeroes        what zeroes cost, in the exact clock of a guest'
 	@echo 'make lint                W=1, sparse, checkpatch and the like'
 	@echo 'make intree              build it in a kernel tree of 6.12'
@@ -75,6 +76,11 @@ check:
 
 demo:
 	@tools/testing/demo/demo.sh
+
+# What it needs it installs itself.
+bench:
+	@tools/testing/bench/bench.sh $(if $(QUICK),--quick) \
+		$(if $(KERNEL),--kernel $(KERNEL))
 
 bench-zeroes:
 	@$(DEPS) build vm

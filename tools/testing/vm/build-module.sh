@@ -4,13 +4,16 @@
 # Builds the module for a kernel: build-module.sh KERNEL MODULE [make arguments...]
 #
 # The sources are copied first, so that no object lands beside them; MODULE is
-# where the module is put. Warnings go to standard error, and when it cannot be
+# where the module is put. FROM=DIR NAME=MODULE builds another one than dm-zmirror.
+# Warnings go to standard error, and when it cannot be
 # built all that make says.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../../.." && pwd)
 cache=${ZMIRROR_CACHE:-/var/cache/dm-zmirror}
+from=${FROM:-$top/drivers/md}
+name=${NAME:-dm-zmirror}
 kernel=$1
 module=$2
 shift 2
@@ -24,7 +27,8 @@ exec 9>"$cache/lock.build-$kernel"
 flock 9
 rm -rf "$ROOT$dir"
 mkdir -p "$ROOT$dir"
-cp "$top"/drivers/md/{Makefile,*.c,*.h} "$ROOT$dir/"
+find "$from" -maxdepth 1 \( -name Makefile -o -name '*.[ch]' \) \
+	-exec cp -t "$ROOT$dir" {} +
 [ ! -d "$top/include/trace" ] || cp -r "$top/include" "$ROOT$dir/"
 
 build=(make -C "$KDIR" M="$dir" CONFIG_DM_ZMIRROR=m "$@" modules)
@@ -37,4 +41,4 @@ if [ -n "$ROOT" ]; then
 fi
 "${build[@]}" >"$ROOT$dir/log" 2>&1 || { cat "$ROOT$dir/log" >&2; exit 1; }
 grep -E 'warning|error' "$ROOT$dir/log" >&2 || :
-cp "$ROOT$dir/dm-zmirror.ko" "$module"
+cp "$ROOT$dir/$name.ko" "$module"

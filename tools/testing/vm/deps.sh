@@ -18,6 +18,8 @@ packages()
 		echo qemu-system-x86 busybox-static cpio kmod xz-utils zstd \
 		     util-linux dmsetup fio thin-provisioning-tools \
 		     e2fsprogs xfsprogs btrfs-progs python3-minimal python3 ;;
+	bench)	# the peers that are measured, and plots
+		echo mdadm qemu-utils qemu-system-common gnuplot-nox python3 ;;
 	newest)	# a tree of the next Debian, with its newest kernel
 		echo mmdebstrap ca-certificates ;;
 	debug)	# a kernel with the checks that stock kernels leave out

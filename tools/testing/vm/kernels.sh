@@ -89,6 +89,7 @@ newest()
 	packages+=,linux-headers-amd64/trixie-backports
 	packages+=,gcc,make,sparse,kmod,procps,util-linux,dmsetup,fio,python3
 	packages+=,thin-provisioning-tools,e2fsprogs,xfsprogs,btrfs-progs
+	packages+=,mdadm,qemu-utils/trixie-backports,qemu-system-common/trixie-backports
 
 	"$here/deps.sh" newest >&2
 	if [ "$(cat "$root/.complete" 2>/dev/null)" != "$packages" ]; then

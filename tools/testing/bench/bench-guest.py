@@ -1,0 +1,702 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The benchmark, inside the guest; see bench.sh.
+
+    bench-guest.py PART...      throughput, resync, latency, growth, smp
+
+Each figure is a JSON object on a line of its own, appended to $ZM_RESULTS.
+QUICK in the environment measures less.
+
+Whoever waits for the host in this clock waits for ages, because an idle guest
+jumps to its next timer. So what is measured runs in a root of its own in memory,
+with all that it opens, and device-mapper is asked from here.
+"""
+
+import fcntl
+import glob
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RESULTS = os.environ["ZM_RESULTS"]
+QUICK = bool(os.environ.get("QUICK"))
+KERNEL = os.uname().release
+NULLB = "/sys/kernel/config/nullb"
+WORK = "/tmp/bench"		# the root of those that are measured
+TOOLS = ("fio", "dd", "mdadm", "qemu-img", "qemu-storage-daemon", "losetup",
+         "cmp", "dmsetup", "blockdev", "sleep")
+MIB = 1 << 20
+
+LINEAR = "linear"
+LEGS = ("src", "dst")
+
+
+def result(**figures):
+    figures["kernel"] = KERNEL
+    with open(RESULTS, "a", encoding="ascii") as file:
+        file.write(json.dumps(figures) + "\n")
+    print(" ".join(f"{k}={v}" for k, v in figures.items()), flush=True)
+
+
+def enter():
+    os.chroot(WORK)
+    os.chdir("/")
+
+
+def start(*command, **more):
+    # pylint: disable=consider-using-with,subprocess-popen-preexec-fn
+    return subprocess.Popen(
+        (f"/bin/{command[0]}",) + command[1:], preexec_fn=enter, text=True,
+        stdin=subprocess.DEVNULL, close_fds=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more})
+
+
+def run(*command, check=True, env=None):
+    child = start(*command, env=env)
+    out, errors = child.communicate()
+    if check and child.returncode:
+        sys.exit(f"{' '.join(command)}: {errors.strip()}")
+    return out
+
+
+def put(path, value):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(value))
+
+
+def get(path):
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def load_helper():
+    path = f"{HERE}/../selftests/dm-zmirror/zm-helper.py"
+    spec = importlib.util.spec_from_file_location("helper", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+dm = load_helper()
+
+
+def dm_create(name, table):
+    dm.dm_create(name, table)
+    run("dmsetup", "mknodes")
+
+
+def dm_wait(name, event):
+    """Until there has been another event than that one."""
+    header = dm.HEADER.pack(4, 0, 0, dm.DM_SIZE, dm.HEADER.size, 0, 0, 0, event,
+                            0, 0, name.encode(), b"")
+    buf = bytearray(header.ljust(dm.DM_SIZE, b"\0"))
+    with open("/dev/mapper/control", "rb") as control:
+        fcntl.ioctl(control, 3 << 30 | dm.HEADER.size << 16 | 0xFD << 8 | 8, buf)
+
+
+# ---------------------------------------------------------------------------
+# Devices
+# ---------------------------------------------------------------------------
+
+def new_null(name, mib, **settings):
+    base = {"size": mib, "blocksize": 512, "completion_nsec": 0, "irqmode": 0,
+            "memory_backed": 1, "discard": 1}
+    os.mkdir(f"{NULLB}/{name}")
+    for key, value in {**base, **settings, "power": 1}.items():
+        put(f"{NULLB}/{name}/{key}", value)
+    run("dmsetup", "mknodes")
+    return f"/dev/{name}"
+
+
+def drop_null(name):
+    put(f"{NULLB}/{name}/power", 0)
+    os.rmdir(f"{NULLB}/{name}")
+
+
+def sectors(device):
+    with open(device, "rb") as file:
+        return file.seek(0, os.SEEK_END) // 512
+
+
+def fill(device, every=1):
+    """Data in one region of 64 KiB of EVERY, zeroes in between."""
+    size = sectors(device) * 512
+    fd = os.open(device, os.O_WRONLY)
+    for at in range(0, size, 65536):
+        if at // 65536 % every == 0:
+            os.pwrite(fd, os.urandom(65536), at)
+        else:
+            os.pwrite(fd, bytes(65536), at)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def zmirror(source, destination, *features, region=128):
+    line = f"0 {sectors(source)} zmirror {source} 0 {destination} 0 {region}"
+    return f"{line} {len(features)} {' '.join(features)}".strip()
+
+
+def mirror(source, destination, *sync, region=128):
+    return (f"0 {sectors(source)} mirror core {1 + len(sync)} {region} "
+            f"{' '.join(sync)} 2 {source} 0 {destination} 0")
+
+
+def linear(source):
+    return f"0 {sectors(source)} linear {source} 0"
+
+
+class Device:
+    """One of those that are compared, on /dev/src and /dev/dst."""
+
+    NAMES = ("raw", LINEAR, "floor", "zmirror", "zmirror-paused",
+             "zmirror-async", "dm-mirror", "md-raid1", "md-raid1-bitmap")
+
+    def __init__(self, name):
+        self.name = name
+        self.md = name.startswith("md-")
+        src, dst = (f"/dev/{leg}" for leg in LEGS)
+        table = {
+            LINEAR: linear(src),
+            "floor": f"0 {sectors(src)} zmfloor {src} {dst}",
+            "zmirror": zmirror(src, dst, "nosync"),
+            # All is dirty and stays so.
+            "zmirror-paused": zmirror(src, dst, "paused"),
+            # What is written becomes dirty; its copies are no part of this.
+            "zmirror-async": zmirror(src, dst, "nosync", "copy_mode:async",
+                                     "paused"),
+            "dm-mirror": mirror(src, dst, "nosync"),
+        }.get(name)
+        self.path = src
+        if table:
+            dm_create(name, table)
+            self.path = f"/dev/mapper/{name}"
+        elif self.md:
+            bitmap = "internal" if name.endswith("bitmap") else "none"
+            run("mdadm", "--create", "/dev/md0", "--run", "--metadata=1.0",
+                "--level=1", "--raid-devices=2", "--assume-clean",
+                f"--bitmap={bitmap}", src, dst)
+            self.path = "/dev/md0"
+
+    def drop(self):
+        if self.md:
+            run("mdadm", "--stop", "/dev/md0")
+            for leg in LEGS:
+                run("mdadm", "--zero-superblock", f"/dev/{leg}")
+        elif self.name != "raw":
+            dm.dm_remove(self.name)
+
+
+def fio(job, device, **settings):
+    """The job of fio's JSON."""
+    env = {"DEVICE": device, **{k.upper(): str(v) for k, v in settings.items()}}
+    out = run("fio", f"/jobs/{job}.fio", "--output-format=json", env=env)
+    return json.loads(out[out.index("{"):])["jobs"][0]
+
+
+# ---------------------------------------------------------------------------
+# Throughput
+# ---------------------------------------------------------------------------
+
+# How many requests: so many that a millisecond of the clock is a small part.
+COUNTS = {4096: 6000, 65536: 3000, 1 << 20: 400}
+BARS = {("randwrite", 4096, 16): 30000, ("randread", 4096, 16): 30000,
+        ("randwrite", 65536, 16): 6000, ("randwrite", 1 << 20, 16): 600}
+
+
+def workloads():
+    if QUICK:
+        return list(BARS)
+    jobs = [os.path.basename(path)[:-4] for path in
+            sorted(glob.glob(f"{HERE}/jobs/*.fio"))]
+    return [(job, size, depth) for job in jobs if job != "latency"
+            for size in COUNTS for depth in (1, 16, 64)]
+
+
+def part_throughput():
+    for leg in LEGS:
+        fill(new_null(leg, 256))
+    for name in Device.NAMES:
+        device = Device(name)
+        # Pages fio in, and what it calls.
+        fio("randwrite", device.path, bs=4096, depth=16, count=3000, size="256m")
+        size = "255m" if device.md else "256m"
+        for job, block, depth in workloads():
+            if QUICK and block > 4096 and name not in ("floor", "zmirror"):
+                continue
+            count = BARS.get((job, block, depth), COUNTS[block])
+            if QUICK:
+                count = (count + 1) // 2
+            done = fio(job, device.path, bs=block, depth=depth, count=count,
+                       size=size)
+            total = sum(done[way]["total_ios"] for way in ("read", "write"))
+            result(part="throughput", device=name, job=job, bs=block,
+                   depth=depth, count=total,
+                   iops=round(total * 1000 / done["job_runtime"], 1))
+        device.drop()
+    for leg in LEGS:
+        drop_null(leg)
+
+
+# ---------------------------------------------------------------------------
+# A full resync
+# ---------------------------------------------------------------------------
+
+def new_loop(path, mib):
+    with open(WORK + path, "wb") as file:
+        file.truncate(mib * MIB)
+    return run("losetup", "--find", "--show", path).strip()
+
+
+def stat(device):
+    """Bytes read and written so far."""
+    words = get(f"/sys/class/block/{os.path.basename(device)}/stat").split()
+    return int(words[2]) * 512, int(words[6]) * 512
+
+
+def timed(function, *arguments):
+    begin = time.monotonic_ns()
+    function(*arguments)
+    return (time.monotonic_ns() - begin) / 1e6
+
+
+def resync_dm(table):
+    dm.dm_create("copy")
+    dm.dm_load("copy", table)
+
+    def go():
+        dm.dm_resume("copy")
+        dm_wait("copy", 0)
+    took = timed(go)
+    dm.dm_remove("copy")
+    return took
+
+
+def md_idle(path="/sys/block/md0/md"):
+    while get(f"{path}/sync_action") != "idle" or \
+            get(f"{path}/array_state") == "inactive":
+        time.sleep(0.005)
+
+
+def resync_md(src, dst):
+    for limit in ("min", "max"):
+        put(f"/proc/sys/dev/raid/speed_limit_{limit}", 100000000)
+
+    def go():
+        run("mdadm", "--create", "/dev/md0", "--run", "--metadata=1.0",
+            "--level=1", "--raid-devices=2", "--bitmap=none", src, dst)
+        time.sleep(0.02)
+        md_idle()
+    took = timed(go)
+    run("mdadm", "--stop", "/dev/md0")
+    return took
+
+
+def resync_clone(src, dst):
+    meta = new_loop("/meta", 16)
+    dm.dm_create("copy")
+    dm.dm_load("copy", f"0 {sectors(src)} clone {meta} {dst} {src} 128 0 2 "
+               "hydration_batch_size 16")
+
+    def go():
+        dm.dm_resume("copy")
+        dm.dm_message("copy", "enable_hydration")
+        whole = sectors(src) // 128
+        while f" {whole}/{whole} " not in dm.dm_lines("copy")[0]:
+            time.sleep(0.002)
+    took = timed(go)
+    dm.dm_remove("copy")
+    run("losetup", "--detach", meta)
+    return took
+
+
+def qsd_job(src, dst, **more):
+    """QEMU's mirror job, by its storage daemon: live, as zmirror is."""
+    sock = "/qmp"
+    target = {"driver": "host_device", "filename": dst, "node-name": "dst",
+              "discard": "unmap", **more.pop("target", {})}
+    args = ["--blockdev", json.dumps({"driver": "host_device", "filename": src,
+                                      "node-name": "src"}),
+            "--blockdev", json.dumps(target),
+            "--chardev", f"socket,id=q,path={sock},server=on,wait=off",
+            "--monitor", "chardev=q"]
+    daemon = start("qemu-storage-daemon", *args)
+    link = socket.socket(socket.AF_UNIX)
+    while daemon.poll() is None and not os.path.exists(WORK + sock):
+        time.sleep(0.01)
+    link.connect(WORK + sock)
+    stream = link.makefile("rw")
+    stream.readline()
+
+    def ask(command, **arguments):
+        stream.write(json.dumps({"execute": command,
+                                 "arguments": arguments}) + "\n")
+        stream.flush()
+        while True:
+            said = json.loads(stream.readline())
+            if "return" in said or "error" in said:
+                return said
+
+    def go():
+        said = ask("blockdev-mirror", **{
+            "job-id": "j", "device": "src", "target": "dst", "sync": "full",
+            **more})
+        if "error" in said:
+            raise RuntimeError(said["error"]["desc"])
+        while True:
+            if json.loads(stream.readline()).get("event") == "BLOCK_JOB_READY":
+                return
+    ask("qmp_capabilities")
+    try:
+        took = timed(go)
+    except RuntimeError as error:
+        print(f"# qemu-storage-daemon: {error}")
+        took = None
+    ask("quit")
+    daemon.wait()
+    if os.path.exists(WORK + sock):
+        os.unlink(WORK + sock)
+    return took
+
+
+def copy_tools(src, dst, file):
+    """Name: function that copies and returns milliseconds, or None."""
+    def cmd(*words):
+        return lambda: timed(run, *words)
+
+    dd = ("dd", f"if={src}", "bs=64k", "status=none", "iflag=direct")
+    tools = {
+        # These four are not live: who writes meanwhile is not copied.
+        "dd": cmd(*dd, f"of={dst}", "oflag=direct"),
+        "dd conv=sparse": cmd(*dd, f"of={dst}", "oflag=direct", "conv=sparse"),
+        "qemu-img convert": cmd("qemu-img", "convert", "-n", "--target-is-zero",
+                                "-f", "raw", "-O", "raw", src, file),
+        "zmirror": lambda: resync_dm(zmirror(src, dst)),
+        "zmirror dest_zeroed": lambda: resync_dm(
+            zmirror(src, dst, "dest_zeroed")),
+        "zmirror prezero": lambda: resync_dm(zmirror(src, dst, "prezero")),
+        "dm-mirror 128": lambda: resync_dm(mirror(src, dst)),
+        "dm-mirror 2048": lambda: resync_dm(mirror(src, dst, region=2048)),
+        "md-raid1": lambda: resync_md(src, dst),
+    }
+    if os.path.exists(f"{WORK}/bin/qemu-storage-daemon"):
+        tools["blockdev-mirror"] = lambda: qsd_job(src, dst)
+        tools["blockdev-mirror target-is-zero"] = lambda: qsd_job(
+            src, dst, **{"target-is-zero": True})
+        tools["blockdev-mirror detect-zeroes"] = lambda: qsd_job(
+            src, dst, target={"detect-zeroes": "unmap"})
+    if os.path.exists("/sys/module/dm_clone"):
+        tools["dm-clone"] = lambda: resync_clone(src, dst)
+    return tools
+
+
+def same(src, file):
+    return run("cmp", src, file, check=False) == ""
+
+
+def part_resync():
+    mib = 64 if QUICK else 256
+    rounds = 1 if QUICK else 2
+    file = "/dst"
+    for data, every in (("dense", 1), ("tenth", 10), ("empty", 1 << 30)):
+        src = new_null("src", mib)
+        fill(src, every)
+        for tool in copy_tools(src, "", ""):
+            figures = []
+            for turn in range(rounds):
+                dst = new_loop(file, mib)
+                run("blockdev", "--flushbufs", src)
+                before = stat(src)[0], stat(dst)[1]
+                took = copy_tools(src, dst, file)[tool]()
+                after = stat(src)[0], stat(dst)[1]
+                run("blockdev", "--flushbufs", dst)
+                if took is not None:
+                    figures.append((took, after[0] - before[0],
+                                    after[1] - before[1],
+                                    os.stat(WORK + file).st_blocks * 512))
+                    # md's superblock is at the end.
+                    if turn == 0 and tool != "md-raid1" and \
+                            not same(src, file):
+                        sys.exit(f"{tool} copies wrongly")
+                run("losetup", "--detach", dst)
+                os.unlink(WORK + file)
+                if tool == "md-raid1":
+                    run("mdadm", "--zero-superblock", src, check=False)
+            if figures:
+                took, read, written, allocated = min(figures)
+                result(part="resync", tool=tool, data=data, mib=mib,
+                       ms=round(took, 1), read_mib=round(read / MIB, 1),
+                       written_mib=round(written / MIB, 1),
+                       allocated_mib=round(allocated / MIB, 1))
+        drop_null("src")
+
+
+# ---------------------------------------------------------------------------
+# Latency through a resync, on modelled disks
+# ---------------------------------------------------------------------------
+
+# null_blk has a timer for each request, and a budget for each 50 ms (mbps). A
+# limit of requests a second is a queue of one, with the time that one takes.
+NVME = {"completion_nsec": 80000, "irqmode": 2, "mbps": 2000}
+SATA = {"completion_nsec": 150000, "irqmode": 2, "mbps": 500,
+        "hw_queue_depth": 32}
+CLOUD = {"completion_nsec": 333333, "irqmode": 2, "mbps": 125,
+         "hw_queue_depth": 1}
+# Name: source, destination, MiB, holds data, requests a second.
+MODELS = {
+    "nvme": (NVME, NVME, 1024, False, 10000),
+    "nvme-backed": (NVME, NVME, 256, True, 10000),
+    "sata": (SATA, SATA, 512, False, 4000),
+    "cloud": (CLOUD, CLOUD, 256, False, 1000),
+    "slow-dest": (NVME, SATA, 512, False, 4000),
+}
+LIVE = ("zmirror", "dm-mirror", "md-raid1")
+
+
+def start_latency(device, mib, rate, seconds):
+    env = {"DEVICE": device, "SIZE": f"{mib - 1}m",
+           "READS": str(rate * 7 // 10), "WRITES": str(rate * 3 // 10),
+           "TIME": str(seconds)}
+    return start("fio", "/jobs/latency.fio", env=env,
+                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def latencies(phases):
+    """Of each phase, microseconds of its reads and writes; and all of them."""
+    found = {(phase, op): [] for phase in phases for op in ("read", "write")}
+    every = []
+    for path in glob.glob(f"{WORK}/latency_lat*.log"):
+        with open(path, encoding="ascii") as file:
+            for line in file:
+                at, ns, way = (int(word) for word in line.split(",")[:3])
+                op = "write" if way else "read"
+                every.append((at, ns / 1000))
+                for phase, (begin, end) in phases.items():
+                    if begin <= at < end:
+                        found[phase, op].append(ns / 1000)
+        os.unlink(path)
+    return found, every
+
+
+def begin_mirroring(kind, backed):
+    """Puts a mirror in place of the source alone, under load. Returns a function
+    that waits until it is in sync."""
+    src, dst = (f"/dev/{leg}" for leg in LEGS)
+    if kind == "md-raid1":
+        for limit in ("min", "max"):
+            put(f"/proc/sys/dev/raid/speed_limit_{limit}", 100000000)
+        run("mdadm", "/dev/md0", "--add", dst)
+
+        def wait():
+            while get("/sys/block/md0/md/sync_action") == "idle":
+                time.sleep(0.005)
+            md_idle()
+        return wait
+    features = [] if backed else ["zero_detect:off"]
+    table = zmirror(src, dst, *features) if kind == "zmirror" else \
+        mirror(src, dst)
+    dm.dm_load("data", table)
+    events = int(dm.dm_info("data")[0].split()[2])
+    dm.dm_suspend("data")
+    dm.dm_resume("data")
+    return lambda: dm_wait("data", events)
+
+
+def quantile(values, part):
+    return values[min(int(len(values) * part), len(values) - 1)]
+
+
+def measure_latency(model, kind):
+    source, destination, mib, backed, rate = MODELS[model]
+    for leg, settings in zip(LEGS, (source, destination)):
+        path = new_null(leg, mib, memory_backed=int(backed), **settings)
+        if backed:
+            fill(path)
+    if kind == "md-raid1":
+        # One that moves no data keeps no superblock.
+        run("mdadm", "--build", "/dev/md0", "--level=1", "--raid-devices=2",
+            "/dev/src", "missing")
+        path = "/dev/md0"
+    else:
+        dm_create("data", linear("/dev/src"))
+        path = "/dev/mapper/data"
+    load = start_latency(path, mib, rate, 60)
+    time.sleep(3.5)
+    begin = time.time_ns() // 1000000
+    wait = begin_mirroring(kind, backed)
+    wait()
+    end = time.time_ns() // 1000000
+    time.sleep(1.0)
+    load.terminate()
+    load.wait()
+    # To put the mirror in its place takes time as well, which is no resync's.
+    phases = {"before": (begin - 1000, begin), "during": (begin + 250, end),
+              "after": (end + 50, end + 1000)}
+    found, every = latencies(phases)
+    for (phase, op), values in found.items():
+        if not values:
+            continue
+        values.sort()
+        result(part="latency", model=model, device=kind, phase=phase, op=op,
+               mean_us=round(sum(values) / len(values), 1),
+               p99_us=round(quantile(values, .99), 1),
+               p999_us=round(quantile(values, .999), 1),
+               max_us=round(values[-1], 1),
+               iops=round(len(values) * 1000 / (phases[phase][1] -
+                                                phases[phase][0])))
+    result(part="latency-resync", model=model, device=kind, mib=mib,
+           seconds=(end - begin) / 1000)
+    windows = {}
+    for at, us in every:
+        if begin - 1000 <= at < end + 1000:
+            windows.setdefault((at - begin) // 50 * 50, []).append(us)
+    for at, values in sorted(windows.items()):
+        result(part="latency-log", model=model, device=kind, t_ms=at,
+               mean_us=round(sum(values) / len(values), 1),
+               max_us=round(max(values), 1))
+    if kind == "md-raid1":
+        run("mdadm", "--stop", "/dev/md0")
+    else:
+        dm.dm_remove("data")
+    for leg in LEGS:
+        drop_null(leg)
+
+
+def part_latency():
+    for model in MODELS:
+        for kind in LIVE:
+            if QUICK and (model != "nvme" or kind == "md-raid1"):
+                continue
+            measure_latency(model, kind)
+
+
+# ---------------------------------------------------------------------------
+# Growth
+# ---------------------------------------------------------------------------
+
+def memory():
+    """Bytes that the kernel has in use for itself."""
+    found = dict(re.findall(r"(\w+): +(\d+) kB", get("/proc/meminfo")))
+    return sum(int(found[word]) * 1024 for word in
+               ("VmallocUsed", "Slab", "Percpu"))
+
+
+def grown(gib):
+    """Figures of a mirror of that size; its legs hold nothing."""
+    length = gib << 21
+    for leg in LEGS:
+        dm_create(leg, f"0 {length} zero")
+    legs = [f"/dev/mapper/{leg}" for leg in LEGS]
+    plain = timed(dm.dm_create, "one", f"0 {length} linear {legs[0]} 0")
+    dm.dm_remove("one")
+    time.sleep(0.1)
+    before = memory()
+    create = timed(dm.dm_create, "one", f"0 {length} zmirror {legs[0]} 0 "
+                   f"{legs[1]} 0 0 1 nosync")
+    used = memory() - before
+    figures = {
+        "create_ms": create,
+        "linear_ms": plain,
+        "status_ms": timed(dm.dm_lines, "one"),
+        "pass_ms": timed(dm.dm_message, "one", "resume"),
+        "list_ms": timed(dm.dm_message, "one", "list dirty"),
+        "suspend_ms": timed(dm.dm_suspend, "one"),
+        "resume_ms": timed(dm.dm_resume, "one"),
+    }
+    regions = int(dm.dm_lines("one")[0].split()[3].split("/")[1])
+    for name in ("one", *LEGS):
+        dm.dm_remove(name)
+    return {"size_gib": gib, "regions": regions, "bytes": used,
+            **{k: round(v, 2) for k, v in figures.items()}}
+
+
+def part_growth():
+    sizes = (1, 1024, 65536) if QUICK else (1, 64, 1024, 16384, 65536)
+    for gib in sizes:
+        grown(gib)
+    for gib in sizes:
+        result(part="growth", **grown(gib))
+
+
+# ---------------------------------------------------------------------------
+# Several processors; this clock is not exact
+# ---------------------------------------------------------------------------
+
+def part_smp():
+    cpus = os.cpu_count()
+    for leg in LEGS:
+        fill(new_null(leg, 256, submit_queues=cpus))
+    figures = {name: [] for name in ("raw", LINEAR, "floor", "zmirror")}
+    for turn in range(4):
+        for name, found in figures.items():
+            device = Device(name)
+            out = run("fio", "--name=smp", f"--filename={device.path}",
+                      "--ioengine=libaio", "--direct=1", "--rw=randwrite",
+                      "--bs=4k", "--iodepth=16", f"--numjobs={cpus}",
+                      "--thread", "--size=64m", "--offset_increment=64m",
+                      "--norandommap=1", "--time_based", "--runtime=1500ms",
+                      "--group_reporting", "--allow_file_create=0",
+                      "--output-format=json")
+            iops = json.loads(out[out.index("{"):])["jobs"][0]["write"]["iops"]
+            if turn:
+                found.append(iops)
+            device.drop()
+    for name, found in figures.items():
+        result(part="smp", device=name, cpus=cpus,
+               iops=round(sorted(found)[len(found) // 2]), noisy=True)
+    for leg in LEGS:
+        drop_null(leg)
+
+
+PARTS = {"throughput": part_throughput, "resync": part_resync,
+         "latency": part_latency, "growth": part_growth, "smp": part_smp}
+
+
+def host(*command, check=True):
+    """Runs what is not measured."""
+    return subprocess.run(command, check=check, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True).stdout
+
+
+def new_root():
+    os.mkdir(WORK)
+    host("mount", "-t", "tmpfs", "-o", "size=80%,huge=never", "bench", WORK)
+    for name in ("bin", "dev", "etc", "jobs", "proc", "run", "sys", "tmp"):
+        os.mkdir(f"{WORK}/{name}")
+    for name in ("dev", "proc", "sys"):
+        host("mount", "--rbind", f"/{name}", f"{WORK}/{name}")
+    for path in glob.glob(f"{HERE}/jobs/*.fio"):
+        shutil.copy(path, f"{WORK}/jobs")
+    for name in TOOLS:
+        path = shutil.which(name)
+        if not path:
+            continue
+        shutil.copy(path, f"{WORK}/bin")
+        for library in re.findall(r"(/\S+) \(0x", host("ldd", path,
+                                                       check=False)):
+            copy = WORK + library
+            if not os.path.exists(copy):
+                os.makedirs(os.path.dirname(copy), exist_ok=True)
+                shutil.copy(library, copy)
+
+
+def main():
+    for module in ("loop", "null_blk", "dm-mirror", "raid1", "dm-clone"):
+        more = ["nr_devices=0"] if module == "null_blk" else []
+        host("modprobe", module, *more, check=False)
+    host("insmod", os.environ["ZM_FLOOR"])
+    # The console is slow, and not what is measured.
+    host("dmesg", "-n", "1")
+    new_root()
+    for part in sys.argv[1:]:
+        PARTS[part]()
+
+
+main()

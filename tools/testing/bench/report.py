@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Makes results.json, results.md and plots of the benchmark's figures.
+
+    report.py DIRECTORY FILE...
+
+The files hold a JSON object a line, in any order. What is missing is told to be
+missing. Exits with 1 when a bar is missed.
+"""
+
+import json
+import subprocess
+import sys
+
+SIZES = {4096: "4 KiB", 65536: "64 KiB", 1 << 20: "1 MiB"}
+DEVICES = ("raw", "linear", "floor", "zmirror", "zmirror-paused",
+           "zmirror-async", "dm-mirror", "md-raid1", "md-raid1-bitmap")
+LIVE = ("zmirror", "dm-mirror", "md-raid1")
+
+
+class Figures:
+    def __init__(self, rows, kernel):
+        self.rows = [row for row in rows if row["kernel"] == kernel]
+
+    def all(self, part, **keys):
+        return [row for row in self.rows if row["part"] == part and
+                all(row.get(key) == value for key, value in keys.items())]
+
+    def one(self, part, figure, **keys):
+        found = self.all(part, **keys)
+        return found[-1].get(figure) if found else None
+
+
+def number(value, form="{:,.0f}"):
+    return "missing" if value is None else form.format(value)
+
+
+def ratio(one, other):
+    return one / other if one and other else None
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------------------
+# Bars
+# ---------------------------------------------------------------------------
+
+def iops(figures, device, job, size=4096, depth=16):
+    return figures.one("throughput", "iops", device=device, job=job, bs=size,
+                       depth=depth)
+
+
+def throughput_bars(figures):
+    def bar(what, one, other, least):
+        return what, ratio(one, other), ">=", least
+
+    mirror = iops(figures, "zmirror", "randwrite")
+    yield bar("in sync, random write of 4 KiB, to the floor", mirror,
+              iops(figures, "floor", "randwrite"), 1.00)
+    yield bar("in sync, random write of 4 KiB, to dm-linear", mirror,
+              iops(figures, "linear", "randwrite"), 0.72)
+    for size in (65536, 1 << 20):
+        yield bar(f"in sync, random write of {SIZES[size]}, to the floor",
+                  iops(figures, "zmirror", "randwrite", size),
+                  iops(figures, "floor", "randwrite", size), 1.00)
+    yield bar("random read of 4 KiB, to dm-linear",
+              iops(figures, "zmirror", "randread"),
+              iops(figures, "linear", "randread"), 0.99)
+    for device in ("zmirror-paused", "zmirror-async"):
+        yield bar(f"{device}, random write of 4 KiB, to dm-linear",
+                  iops(figures, device, "randwrite"),
+                  iops(figures, "linear", "randwrite"), 0.93)
+
+
+def latency(figures, model, device, figure, op="write", phase="during"):
+    return figures.one("latency", figure, model=model, device=device, op=op,
+                       phase=phase)
+
+
+def latency_bars(figures):
+    """What a resync adds is what counts: no mirror makes the disk faster."""
+    for model, most in (("nvme", 0.5), ("nvme-backed", 1.0)):
+        for op in ("read", "write"):
+            for figure in ("mean_us", "p999_us"):
+                idle = latency(figures, model, "dm-mirror", figure, op,
+                               "before")
+                for peer in LIVE[1:]:
+                    mine = latency(figures, model, "zmirror", figure, op)
+                    its = latency(figures, model, peer, figure, op)
+                    known = None not in (idle, mine, its)
+                    yield (f"{model}: {figure[:-3]} that a resync adds to a "
+                           f"{op}, to {peer}",
+                           max(mine - idle, 0) / max(its - idle, 1)
+                           if known else None, "<=", most)
+        for peer in LIVE[1:]:
+            mine = figures.one("latency-resync", "seconds", model=model,
+                               device="zmirror")
+            its = figures.one("latency-resync", "seconds", model=model,
+                              device=peer)
+            yield (f"{model}: time of that resync, to {peer}",
+                   ratio(mine, its), "<=", 1.0)
+
+
+def growth_bars(figures):
+    rows = figures.all("growth")
+    largest = max(rows, key=lambda row: row["size_gib"], default=None)
+    if not largest:
+        yield "growth", None, "<=", 0
+        return
+    bits = max(0, largest["bytes"] - (4 << 20)) * 8 / largest["regions"]
+    yield ("64 TiB: bits a region beyond 4 MiB", bits, "<=", 3)
+    small = min(rows, key=lambda row: row["size_gib"])
+    yield ("1 GiB: MiB of memory", small["bytes"] / (1 << 20), "<=", 4)
+    yield ("64 TiB: seconds to create", largest["create_ms"] / 1000, "<=", 1)
+
+
+def bars(figures):
+    found = list(throughput_bars(figures)) + list(latency_bars(figures)) + \
+        list(growth_bars(figures))
+    missed = False
+    rows = []
+    for what, value, sign, limit in found:
+        if value is None:
+            verdict = "missing"
+        else:
+            holds = value >= limit if sign == ">=" else value <= limit
+            verdict = "ok" if holds else "MISSED"
+            missed |= not holds
+        rows.append((what, number(value, "{:.3f}"), f"{sign} {limit}", verdict))
+    return table(("bar", "measured", "wanted", ""), rows), missed
+
+
+# ---------------------------------------------------------------------------
+# Tables
+# ---------------------------------------------------------------------------
+
+def throughput_tables(figures):
+    rows = figures.all("throughput")
+    for job in sorted({row["job"] for row in rows}):
+        for size in sorted({row["bs"] for row in rows if row["job"] == job}):
+            depths = sorted({row["depth"] for row in rows
+                             if row["job"] == job and row["bs"] == size})
+            lines = []
+            for device in DEVICES:
+                line = [device]
+                for depth in depths:
+                    mine = iops(figures, device, job, size, depth)
+                    line += [number(mine)] + [
+                        number(ratio(mine, iops(figures, peer, job, size,
+                                                depth)), "{:.3f}")
+                        for peer in ("linear", "floor")]
+                lines.append(line)
+            head = ["IOPS"]
+            for depth in depths:
+                head += [f"depth {depth}", "to linear", "to floor"]
+            yield f"### {job}, {SIZES[size]}\n\n{table(head, lines)}"
+
+
+def resync_tables(figures):
+    for data, what in (("dense", "all data"),
+                       ("tenth", "one region of 64 KiB in ten has data"),
+                       ("empty", "all zeroes")):
+        rows = sorted(figures.all("resync", data=data), key=lambda r: r["ms"])
+        if rows:
+            yield f"### A full copy of {rows[0]['mib']} MiB, {what}\n\n" + table(
+                ("tool", "ms", "MiB read", "written", "allocated"),
+                [(r["tool"], number(r["ms"], "{:,.1f}"),
+                  *(number(r[key]) for key in ("read_mib", "written_mib",
+                                               "allocated_mib")))
+                 for r in rows])
+
+
+def latency_tables(figures):
+    for model in sorted({r["model"] for r in figures.all("latency")}):
+        lines = []
+        for device in LIVE:
+            for phase in ("before", "during", "after"):
+                line = [device, phase]
+                for op in ("read", "write"):
+                    line += [number(latency(figures, model, device, key, op,
+                                            phase))
+                             for key in ("mean_us", "p99_us", "p999_us")]
+                seconds = figures.one("latency-resync", "seconds", model=model,
+                                      device=device)
+                line.append(number(seconds, "{:.2f}")
+                            if phase == "during" else "")
+                lines.append(line)
+        yield f"### {model}\n\n" + table(
+            ("us", "resync", "read: mean", "p99", "p99.9", "write: mean", "p99",
+             "p99.9", "seconds"), lines)
+
+
+def growth_table(figures):
+    rows = sorted(figures.all("growth"), key=lambda row: row["size_gib"])
+    return table(
+        ("GiB", "regions", "MiB of memory", "bits a region", "create, ms",
+         "dm-linear's", "status", "pass", "list", "suspend", "resume"),
+        [(number(r["size_gib"]), number(r["regions"]),
+          number(r["bytes"] / (1 << 20), "{:,.1f}"),
+          number(r["bytes"] * 8 / r["regions"], "{:,.2f}"),
+          *(number(r[key], "{:,.1f}") for key in (
+              "create_ms", "linear_ms", "status_ms", "pass_ms", "list_ms",
+              "suspend_ms", "resume_ms"))) for r in rows])
+
+
+def smp_table(figures):
+    counts = sorted({row["cpus"] for row in figures.all("smp")})
+    names = ("raw", "linear", "floor", "zmirror")
+    return table(["IOPS, noisy"] + [f"{n} processors" for n in counts], [
+        [name] + [number(figures.one("smp", "iops", device=name, cpus=n))
+                  for n in counts] for name in names])
+
+
+# ---------------------------------------------------------------------------
+# Plots
+# ---------------------------------------------------------------------------
+
+def gnuplot(script):
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+
+
+def data(rows):
+    return "\n".join(" ".join(str(word) for word in row) for row in rows)
+
+
+def plot_latency(figures, directory, short):
+    for model in sorted({r["model"] for r in figures.all("latency-log")}):
+        blocks, curves = [], []
+        for device in LIVE:
+            rows = sorted((r["t_ms"] / 1000, r["mean_us"]) for r in
+                          figures.all("latency-log", model=model,
+                                      device=device))
+            if rows:
+                name = device.replace("-", "_")
+                blocks.append(f"${name} << EOD\n{data(rows)}\nEOD\n")
+                curves.append(f'${name} with lines lw 2 title "{device}"')
+        gnuplot("".join(blocks) + f"""
+set terminal svg size 900,420 font "sans,13" background "white"
+set output "{directory}/latency-{model}-{short}.svg"
+set title "Latency through a resync: {model}, Linux {short}"
+set xlabel "seconds since the resync began"
+set ylabel "mean of 50 ms, us"
+set logscale y
+set grid ytics
+set key outside right
+plot {", ".join(curves)}
+""")
+
+
+def plot_throughput(figures, directory, short):
+    shown = [d for d in DEVICES if iops(figures, d, "randwrite", 65536)]
+    sizes = [s for s in SIZES if iops(figures, "zmirror", "randwrite", s)]
+    if len(shown) < 3:
+        return
+    rows = []
+    for device in shown:
+        found = [iops(figures, device, "randwrite", size) for size in sizes]
+        rows.append([f'"{device}"'] + [
+            n * size / (1 << 20) if n else "?" for n, size in zip(found, sizes)])
+    curves = ", ".join(f'$d using {i + 2}:xtic(1) title "{SIZES[size]}"'
+                       for i, size in enumerate(sizes))
+    gnuplot(f"""$d << EOD
+{data(rows)}
+EOD
+set terminal svg size 900,420 font "sans,13" background "white"
+set output "{directory}/throughput-{short}.svg"
+set title "Random writes, depth 16, Linux {short}"
+set ylabel "MiB/s of the exact clock"
+set style data histogram
+set style fill solid 0.8 border -1
+set xtics rotate by -30
+set yrange [0:*]
+set grid ytics
+set key outside right
+plot {curves}
+""")
+
+
+def main():
+    directory, rows = sys.argv[1], []
+    for path in sys.argv[2:]:
+        with open(path, encoding="ascii") as file:
+            rows += [json.loads(line) for line in file]
+    with open(f"{directory}/results.json", "w", encoding="ascii") as file:
+        file.write("[\n" + ",\n".join(json.dumps(row, sort_keys=True)
+                                      for row in rows) + "\n]\n")
+
+    text = ["# dm-zmirror, measured\n", """\
+Made by `make bench` (tools/testing/bench/bench.sh; `--save` puts it here). The
+clock counts instructions, one a nanosecond, so that the figures are the same on
+any machine; what a processor does in parallel or waits for is not in them. The
+disks are null_blk devices. *linear* is dm-linear; the *floor* is a bare target
+that clones each write twice and tracks nothing (tools/testing/bench/floor).
+"""]
+    missed = False
+    for kernel in sorted({row["kernel"] for row in rows}):
+        figures = Figures(rows, kernel)
+        short = ".".join(kernel.split("-")[0].split("+")[0].split(".")[:2])
+        found, bad = bars(figures)
+        missed |= bad
+        text += [f"## Linux {kernel}\n", found]
+        text += throughput_tables(figures)
+        text += resync_tables(figures)
+        text += latency_tables(figures)
+        if figures.all("growth"):
+            text += ["### Growth\n", growth_table(figures)]
+        if figures.all("smp"):
+            text += ["### Processors, in a clock that is not exact\n",
+                     smp_table(figures)]
+        plot_latency(figures, directory, short)
+        plot_throughput(figures, directory, short)
+        print(f"Linux {kernel}\n\n{found}")
+    with open(f"{directory}/results.md", "w", encoding="ascii") as file:
+        file.write("\n".join(text))
+    return 1 if missed else 0
+
+
+sys.exit(main())
