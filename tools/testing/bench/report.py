@@ -245,6 +245,7 @@ set title "Latency through a resync: {model}, Linux {short}"
 set xlabel "seconds since the resync began"
 set ylabel "mean of 50 ms, us"
 set logscale y
+set yrange [50:*]
 set grid ytics
 set key outside right
 plot {", ".join(curves)}
@@ -295,6 +296,12 @@ clock counts instructions, one a nanosecond, so that the figures are the same on
 any machine; what a processor does in parallel or waits for is not in them. The
 disks are null_blk devices. *linear* is dm-linear; the *floor* is a bare target
 that clones each write twice and tracks nothing (tools/testing/bench/floor).
+zmirror-paused is out of sync with resync paused: what is written whole gets in
+sync all the same, so that writes of 64 KiB and more go to both legs. In copies,
+requests to write zeroes count as written; what they cost shows in what is
+allocated. dd and qemu-img do not copy what is written meanwhile. The latency bars
+are about what a resync adds to the idle figure of the disk, which no mirror can
+go below. Where the instructions go: instructions.md.
 """]
     missed = False
     for kernel in sorted({row["kernel"] for row in rows}):
