@@ -267,13 +267,13 @@ static bool zm_in_use(struct zmirror *zm)
 	return time_before(now, READ_ONCE(rs->used) + ZM_USED_JIFFIES);
 }
 
-static void zm_not_used_yet(struct zmirror *zm)
+/*
+ * Who has been kept waiting by a suspend may have had no request that ended since
+ * anybody looked.
+ */
+void zm_resync_resume(struct zmirror *zm)
 {
-	struct zm_resync *rs = zm->resync;
-
-	rs->looked = jiffies;
-	rs->requests = zm_requests(zm);
-	rs->used = jiffies - ZM_USED_JIFFIES;
+	WRITE_ONCE(zm->resync->used, jiffies);
 }
 
 static void zm_copy_took(struct zm_resync *rs, u64 start)
@@ -1100,7 +1100,6 @@ int zm_resync_init(struct zmirror *zm)
 		rs->kcopyd = NULL;
 		return r;
 	}
-	zm_not_used_yet(zm);
 	rs->wq = alloc_workqueue("zmirror-resync", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				 ZM_MAX_JOBS + 1);
 	if (!rs->wq)

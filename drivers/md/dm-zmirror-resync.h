@@ -77,6 +77,16 @@ void zm_resync_adopt(struct zmirror *zm, const struct zmirror *old);
 void zm_resync_kick(struct zmirror *zm);
 
 /**
+ * zm_resync_resume - the mirror is about to be resumed
+ * @zm: the mirror
+ *
+ * At first, resync takes it for in use.
+ *
+ * Context: any.
+ */
+void zm_resync_resume(struct zmirror *zm);
+
+/**
  * zm_resync_drain - wait until all jobs and announcements have ended
  * @zm: the mirror, which lets no job start
  *

@@ -826,6 +826,7 @@ static void zmirror_resume(struct dm_target *ti)
 {
 	struct zmirror *zm = ti->private;
 
+	zm_resync_resume(zm);
 	WRITE_ONCE(zm->suspended, false);
 	zm_go_on(zm);
 }

@@ -445,7 +445,7 @@ def part_resync():
 # Latency through a resync, on modelled disks
 # ---------------------------------------------------------------------------
 
-# null_blk has a timer for each request, and a budget for each 50 ms (mbps). A
+# null_blk has a timer for each request, and a budget for each 20 ms (mbps). A
 # limit of requests a second is a queue of one, with the time that one takes.
 NVME = {"completion_nsec": 80000, "irqmode": 2, "mbps": 2000}
 SATA = {"completion_nsec": 150000, "irqmode": 2, "mbps": 500,
