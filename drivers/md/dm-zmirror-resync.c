@@ -129,7 +129,8 @@ struct zm_resync {
 	unsigned int unit_sectors;
 	unsigned int head_sectors;
 	unsigned int batch_sectors;	/* what is looked at together */
-	unsigned int job_regions;
+	unsigned int block_sectors;	/* the least that is written */
+	unsigned int granule;		/* that the destination unmaps */
 	bool heads;			/* units are worth a look at their head */
 	bool sparse;			/* most units were zero lately; a hint */
 
@@ -276,10 +277,14 @@ void zm_resync_resume(struct zmirror *zm)
 	WRITE_ONCE(zm->resync->used, jiffies);
 }
 
-static void zm_copy_took(struct zm_resync *rs, u64 start)
+static void zm_copy_took(struct zmirror *zm, u64 start)
 {
+	struct zm_resync *rs = zm->resync;
 	u64 least = READ_ONCE(rs->copy_ns), ns = ktime_get_ns() - start;
 
+	/* Some of it was waiting for leave. */
+	if (READ_ONCE(zm->rate.kib) || READ_ONCE(zm->scan_rate.kib))
+		return;
 	if (!least || ns < least)
 		WRITE_ONCE(rs->copy_ns, ns);
 }
@@ -298,6 +303,65 @@ static u32 zm_jobs_now(struct zmirror *zm)
 	u64 jobs = zm_in_use(zm) ? max(ms, 1ULL) : ZM_NEAR_JOBS + ms;
 
 	return min_t(u64, jobs, READ_ONCE(zm->jobs));
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Rates
+ * ------------------------------------------------------------------------
+ */
+
+/* The most that is copied at once, in sectors. */
+static u32 zm_bite(struct zmirror *zm)
+{
+	u32 bite = zm_rate_bite(&zm->rate);
+
+	return min(bite, zm_in_use(zm) ? ZM_USED_SECTORS : ZM_JOB_SECTORS);
+}
+
+/* The most that one request writes to the destination, in sectors. */
+static u32 zm_write_bite(const struct zmirror *zm)
+{
+	u32 block = zm->resync->block_sectors;
+	u32 bite = zm_rate_bite(&zm->rate);
+
+	return max(round_down(bite, block), block);
+}
+
+/*
+ * A job takes what is copied at once, for while it waits for its share of the
+ * rate its regions are under copy; but as much as a granule that the destination
+ * unmaps, should one be zero.
+ */
+static u32 zm_job_regions(const struct zmirror *zm)
+{
+	const struct zm_resync *rs = zm->resync;
+	u32 sectors = min(zm_rate_bite(&zm->rate), ZM_JOB_SECTORS);
+
+	return clamp(max(sectors, rs->granule) / rs->region_sectors, 1U,
+		     ZM_CHUNK_REGIONS);
+}
+
+static bool zm_job_may_wait(const void *context)
+{
+	const struct zm_job *job = context;
+
+	return zm_resync_running(job->zm);
+}
+
+/*
+ * Leave to move some sectors. A second copy does not wait, for others wait for
+ * it: those that come later make good for it. Returns false when resync is to
+ * stop.
+ */
+static bool zm_job_rate(struct zm_job *job, struct zm_rate *rate, u32 sectors)
+{
+	if (!READ_ONCE(rate->kib))
+		return true;
+	if (!job->op.hold)
+		return zm_rate_wait(rate, sectors, zm_job_may_wait, job);
+	zm_rate_charge(rate, sectors);
+	return true;
 }
 
 /*
@@ -423,23 +487,37 @@ static void zm_zero_wait(struct zm_job *job)
 			zm_zero_failed(job, &job->parts[i]);
 }
 
-/* Starts to make the zeroes that have been found. */
+/*
+ * Starts to make the zeroes that have been found. Those that are written are bytes
+ * copied, as far as the rate is concerned; others cost nothing.
+ */
 static void zm_zero_found(struct zm_job *job)
 {
 	struct zmirror *zm = job->zm;
 	sector_t at, piece;
 
 	for (at = job->zero_start; at < job->zero_end; at = piece) {
+		enum zm_zero_how how;
 		struct zm_part *part;
 
 		if (job->nr_parts == ZM_MAX_PARTS) {
 			zm_zero_wait(job);
 			zm_parts_begin(job);
 		}
+		how = zm_zero_how(zm, at, job->zero_end, &piece);
+		if (how == ZM_ZERO_PAGES) {
+			piece = min(piece, at + zm_write_bite(zm));
+			if (!zm_job_rate(job, &zm->rate, piece - at)) {
+				job->copied &= ~zm_range_regions(job, at,
+								 job->zero_end);
+				break;
+			}
+		}
 		part = zm_part(job, 0);
-		part->how = zm_zero_how(zm, at, job->zero_end, &piece);
+		part->how = how;
 		part->start = at;
 		part->end = piece;
+		atomic64_add(piece - at, &zm->stats.zeroed);
 		zm_zero_dest(zm, zm->resync->io, part->how, at, piece,
 			     zm_write_done, part);
 	}
@@ -467,7 +545,6 @@ static void zm_make_zero(struct zm_job *job, unsigned long units)
 			atomic64_add(len, &stats->skipped);
 			continue;
 		}
-		atomic64_add(len, &stats->zeroed);
 		if (start != job->zero_end) {
 			zm_zero_found(job);
 			job->zero_start = start;
@@ -491,8 +568,8 @@ static void zm_make_last_zero(struct zm_job *job)
  * ------------------------------------------------------------------------
  */
 
-/* Starts to copy units by kcopyd. */
-static void zm_copy_units(struct zm_job *job, unsigned long units)
+/* Starts to copy units by kcopyd. Returns those for which there was no leave. */
+static unsigned long zm_copy_units(struct zm_job *job, unsigned long units)
 {
 	struct zmirror *zm = job->zm;
 	unsigned int first = 0, nr = 0;
@@ -503,31 +580,48 @@ static void zm_copy_units(struct zm_job *job, unsigned long units)
 		struct dm_io_region from = zm_where(&zm->source, start, len);
 		struct dm_io_region to = zm_where(&zm->dest, start, len);
 
+		if (!zm_job_rate(job, &zm->rate, len))
+			return units & GENMASK(job->nr_units - 1, first);
 		atomic64_add(len, &zm->stats.read);
 		atomic64_add(len, &zm->stats.copied);
 		dm_kcopyd_copy(zm->resync->kcopyd, &from, 1, &to, 0,
 			       zm_copy_done,
 			       zm_part(job, GENMASK(first + nr - 1, first)));
 	}
+	return 0;
 }
 
-/* Starts to write units that lie in the buffer, where @base is at its start. */
-static void zm_write_units(struct zm_job *job, unsigned long units,
-			   unsigned int base)
+/*
+ * Starts to write units that lie in the buffer, where @base is at its start.
+ * Returns those for which there was no leave. As a bite is at least a block of
+ * 4 KiB, there are not too many parts.
+ */
+static unsigned long zm_write_units(struct zm_job *job, unsigned long units,
+				    unsigned int base)
 {
+	struct zmirror *zm = job->zm;
 	unsigned int first = 0, nr = 0;
+	sector_t at, len, end;
 
 	while (zm_next_run(job, units, &first, &nr)) {
-		sector_t start = zm_unit_start(job, first);
-		sector_t len = zm_units_len(job, first, nr);
-		sector_t skip = start - zm_unit_start(job, base);
+		at = zm_unit_start(job, first);
+		end = at + zm_units_len(job, first, nr);
+		for (; at < end; at += len) {
+			sector_t skip = at - zm_unit_start(job, base);
 
-		atomic64_add(len, &job->zm->stats.copied);
-		zm_buffer_io(job, REQ_OP_WRITE,
-			     job->buffer + (skip << SECTOR_SHIFT),
-			     &job->zm->dest, start, len,
-			     zm_part(job, GENMASK(first + nr - 1, first)));
+			len = min_t(sector_t, end - at, zm_write_bite(zm));
+			if (!zm_job_rate(job, &zm->rate, len))
+				return units & GENMASK(job->nr_units - 1,
+						       first);
+			atomic64_add(len, &zm->stats.copied);
+			zm_buffer_io(job, REQ_OP_WRITE,
+				     job->buffer + (skip << SECTOR_SHIFT),
+				     &zm->dest, at, len,
+				     zm_part(job, GENMASK(first + nr - 1,
+							  first)));
+		}
 	}
+	return 0;
 }
 
 /* Tells the regions of units of data before any of it is written. */
@@ -556,9 +650,15 @@ static void *zm_head(const struct zm_job *job, unsigned int unit)
 /* Reads the heads of all units; returns the units with data in their heads. */
 static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 {
+	struct zm_resync *rs = job->zm->resync;
 	unsigned long data = 0;
 	unsigned int unit;
 
+	if (!zm_job_rate(job, &job->zm->scan_rate,
+			 job->nr_units * rs->head_sectors)) {
+		*failed = GENMASK(job->nr_units - 1, 0);
+		return 0;
+	}
 	zm_parts_begin(job);
 	for (unit = 0; unit < job->nr_units; unit++)
 		zm_read_part(job, zm_head(job, unit), zm_unit_start(job, unit),
@@ -592,6 +692,35 @@ static unsigned long zm_look_at_units(struct zm_job *job, unsigned int first,
 }
 
 /*
+ * Reads @nr units into the buffer, and looks which of them have data. Returns
+ * false when they could not be read. What is read counts as read for the sake of
+ * zeroes, until it turns out to be data.
+ */
+static bool zm_read_units(struct zm_job *job, unsigned int first,
+			  unsigned int nr, unsigned long *data)
+{
+	struct zmirror *zm = job->zm;
+	sector_t len = zm_units_len(job, first, nr);
+	bool detect = READ_ONCE(zm->zero_detect);
+	unsigned int unit;
+
+	*data = GENMASK(first + nr - 1, first);
+	if (detect && !zm_job_rate(job, &zm->scan_rate, len))
+		return false;
+	zm_parts_begin(job);
+	zm_read_part(job, job->buffer, zm_unit_start(job, first), len, *data);
+	if (zm_parts_wait(job))
+		return false;
+	if (!detect)
+		return true;
+
+	*data = zm_look_at_units(job, first, nr);
+	for_each_set_bit(unit, data, job->nr_units)
+		zm_rate_refund(&zm->scan_rate, zm_units_len(job, unit, 1));
+	return true;
+}
+
+/*
  * Reads @nr units that fit into the buffer, and writes those with data in them.
  * Returns those that are zero; the ones that failed are added to @failed.
  */
@@ -599,26 +728,19 @@ static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 				       unsigned int nr, unsigned long *failed)
 {
 	unsigned long units = GENMASK(first + nr - 1, first);
-	unsigned long data = units, bad;
 	u64 start = ktime_get_ns();
+	unsigned long data;
 
-	zm_parts_begin(job);
-	zm_read_part(job, job->buffer, zm_unit_start(job, first),
-		     zm_units_len(job, first, nr), units);
-	bad = zm_parts_wait(job);
-	if (bad) {
-		*failed |= bad;
+	if (!zm_read_units(job, first, nr, &data)) {
+		*failed |= units;
 		return 0;
 	}
-
-	if (READ_ONCE(job->zm->zero_detect))
-		data = zm_look_at_units(job, first, nr);
 	zm_found_data(job, data);
 	zm_parts_begin(job);
-	zm_write_units(job, data, first);
+	*failed |= zm_write_units(job, data, first);
 	*failed |= zm_parts_wait(job);
 	if (data)
-		zm_copy_took(job->zm->resync, start);
+		zm_copy_took(job->zm, start);
 	return units & ~data;
 }
 
@@ -632,8 +754,7 @@ static unsigned long zm_read_and_write_all(struct zm_job *job,
 	unsigned int first = 0, nr = 0;
 
 	while (zm_next_run(job, units, &first, &nr)) {
-		u32 most = zm_in_use(job->zm) ? ZM_USED_SECTORS :
-						ZM_BUFFER_SECTORS;
+		u32 most = min(zm_bite(job->zm), ZM_BUFFER_SECTORS);
 
 		nr = min(nr, max(most / unit_sectors, 1U));
 		zero |= zm_read_and_write(job, first, nr, failed);
@@ -650,7 +771,7 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 	unsigned long units = GENMASK(job->nr_units - 1, 0);
 	unsigned long data = 0, zero = 0, failed = 0;
 
-	if (zm_in_use(job->zm))
+	if (zm_bite(job->zm) < ZM_JOB_SECTORS)
 		data = 0;
 	else if (!READ_ONCE(job->zm->zero_detect))
 		data = units;
@@ -662,9 +783,9 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 
 		zm_found_data(job, data);
 		zm_parts_begin(job);
-		zm_copy_units(job, data);
+		failed |= zm_copy_units(job, data);
 		failed |= zm_parts_wait(job);
-		zm_copy_took(rs, start);
+		zm_copy_took(job->zm, start);
 	}
 	units &= ~(data | failed);
 	if (units)
@@ -746,6 +867,9 @@ static int zm_prezero_range(struct zmirror *zm, sector_t start, sector_t end)
 	for (at = start; at < end && !r; at = piece) {
 		enum zm_zero_how how = zm_zero_how(zm, at, end, &piece);
 
+		/* What is written is little: the ends of granules. */
+		if (how == ZM_ZERO_PAGES)
+			zm_rate_charge(&zm->rate, piece - at);
 		r = zm_zero_dest(zm, zm->resync->io, how, at, piece, NULL,
 				 NULL);
 	}
@@ -911,7 +1035,7 @@ static bool zm_job_pick(struct zm_job *job)
 		for (; chunk < nr_chunks && (!turn || chunk <= stop) && !found;
 		     chunk = zm_next_dirty_chunk(zm->regions, chunk + 1)) {
 			found = zm_copy_begin(zm->regions, &job->op, chunk,
-					      from, rs->job_regions);
+					      from, zm_job_regions(zm));
 			from = 0;
 		}
 		chunk = zm_next_dirty_chunk(zm->regions, 0);
@@ -1044,22 +1168,16 @@ int zm_resync_set_jobs(struct zmirror *zm, u32 jobs)
 	return 0;
 }
 
-/*
- * A job is long enough for a granule that the destination unmaps, should one be
- * zero.
- */
 static void zm_resync_geometry(struct zm_resync *rs, u32 region_sectors,
 			       u32 block_sectors, u32 granule)
 {
-	u32 job_sectors = max(ZM_JOB_SECTORS, granule);
-
 	rs->region_sectors = region_sectors;
 	rs->unit_sectors = min(region_sectors, ZM_UNIT_SECTORS);
-	rs->head_sectors = max(ZM_HEAD_SECTORS, block_sectors);
+	rs->block_sectors = max(ZM_HEAD_SECTORS, block_sectors);
+	rs->head_sectors = rs->block_sectors;
+	rs->granule = granule;
 	rs->heads = rs->unit_sectors >= rs->head_sectors * ZM_HEAD_SHARE;
 	rs->batch_sectors = rs->heads ? ZM_JOB_SECTORS : ZM_BUFFER_SECTORS;
-	rs->job_regions = clamp(job_sectors / region_sectors, 1U,
-				ZM_CHUNK_REGIONS);
 	rs->prezero_regions = clamp(ZM_PREZERO_SECTORS / region_sectors, 1U,
 				    ZM_CHUNK_REGIONS);
 }
@@ -1082,9 +1200,8 @@ int zm_resync_init(struct zmirror *zm)
 	rs->zm = zm;
 	INIT_WORK(&rs->prezero, zm_prezero_work);
 	mutex_init(&rs->walk);
-	zm_resync_geometry(rs, zm->region_sectors,
-			   bdev_logical_block_size(zm->source.dev->bdev) >>
-			   SECTOR_SHIFT, zm_zero_granule(zm));
+	zm_resync_geometry(rs, zm->region_sectors, zm_block_sectors(zm),
+			   zm_zero_granule(zm));
 
 	rs->io = dm_io_client_create();
 	if (IS_ERR(rs->io)) {

@@ -11,6 +11,9 @@
 #define ZM_MAX_JOBS	256U
 #define ZM_DEFAULT_JOBS	16U
 
+#define ZM_MIN_RATE		64U	/* KiB a second */
+#define ZM_MIN_SCAN_RATE	1024U
+
 /**
  * zm_resync_init - prepare the background of a mirror
  * @zm: the mirror

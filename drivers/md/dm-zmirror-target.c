@@ -189,6 +189,39 @@ static void zm_get_jobs(struct zmirror *zm, char *word, size_t size)
 		snprintf(word, size, "jobs:%u", zm->jobs);
 }
 
+/* A bound of less could not be kept within a second. */
+static int zm_parse_rate(struct zm_rate *rate, const char *value, u32 least)
+{
+	u32 kib;
+
+	if (kstrtou32(value, 10, &kib) || (kib && kib < least))
+		return -EINVAL;
+	zm_rate_set(rate, kib);
+	return 0;
+}
+
+static int zm_set_rate(struct zmirror *zm, const char *value)
+{
+	return zm_parse_rate(&zm->rate, value, ZM_MIN_RATE);
+}
+
+static void zm_get_rate(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->rate.kib)
+		snprintf(word, size, "rate:%u", zm->rate.kib);
+}
+
+static int zm_set_scan_rate(struct zmirror *zm, const char *value)
+{
+	return zm_parse_rate(&zm->scan_rate, value, ZM_MIN_SCAN_RATE);
+}
+
+static void zm_get_scan_rate(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->scan_rate.kib)
+		snprintf(word, size, "scan_rate:%u", zm->scan_rate.kib);
+}
+
 static int zm_set_paused(struct zmirror *zm, const char *value)
 {
 	zm->paused = true;
@@ -220,6 +253,10 @@ static const struct zm_feature zm_features[] = {
 	  "Feature no_unmap takes no value" },
 	{ "copy_mode:", true, zm_set_copy_mode, zm_get_copy_mode,
 	  "Feature copy_mode takes sync or async" },
+	{ "rate:", true, zm_set_rate, zm_get_rate,
+	  "Feature rate takes KiB a second, from 64, or 0" },
+	{ "scan_rate:", true, zm_set_scan_rate, zm_get_scan_rate,
+	  "Feature scan_rate takes KiB a second, from 1024, or 0" },
 	{ "jobs:", true, zm_set_jobs, zm_get_jobs,
 	  "Feature jobs takes a number from 1 to 256" },
 	{ "paused", false, zm_set_paused, zm_get_paused,
@@ -228,7 +265,7 @@ static const struct zm_feature zm_features[] = {
 
 /* Words that the design reserves, refused so that nobody counts on them. */
 static const char * const zm_later_features[] = {
-	"rate", "scan_rate", "on_dest_error", "on_source_error", "metadata",
+	"on_dest_error", "on_source_error", "metadata",
 };
 
 /* Length of a feature's name, without the colon that tells of a value. */
@@ -432,8 +469,7 @@ static bool zm_legs_overlap(const struct zmirror *zm)
 	       source < dest + len && dest < source + len;
 }
 
-/* The logical block of the mirror, in sectors: the larger one of the legs'. */
-static u32 zm_block_sectors(const struct zmirror *zm)
+u32 zm_block_sectors(const struct zmirror *zm)
 {
 	return max(bdev_logical_block_size(zm->source.dev->bdev),
 		   bdev_logical_block_size(zm->dest.dev->bdev)) >> SECTOR_SHIFT;
@@ -588,6 +624,8 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm->zero_detect = true;
 	zm->jobs = ZM_DEFAULT_JOBS;
 	zm->suspended = true;
+	zm_rate_init(&zm->rate);
+	zm_rate_init(&zm->scan_rate);
 	mutex_init(&zm->message_lock);
 
 	r = zm_parse_legs(zm, &as);

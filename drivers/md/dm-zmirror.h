@@ -19,6 +19,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "dm-zmirror-rate.h"
 #include "dm-zmirror-region.h"
 
 struct zm_resync;
@@ -91,6 +92,8 @@ enum zm_event {
  * @async: a write ends when the source has it
  * @paused: the user has paused resync
  * @jobs: most copy jobs in flight
+ * @rate: of bytes that resync writes to the destination
+ * @scan_rate: of bytes that resync reads only to look for zeroes
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @source_failed: resync stopped on a read error
@@ -133,6 +136,8 @@ struct zmirror {
 	bool async;
 	bool paused;
 	u32 jobs;
+	struct zm_rate rate;
+	struct zm_rate scan_rate;
 
 	bool active;
 	bool suspended;
@@ -157,6 +162,15 @@ struct zmirror {
 	struct dm_io_client *zero_io;
 	struct workqueue_struct *wq;
 };
+
+/**
+ * zm_block_sectors - the logical block of a mirror
+ * @zm: the mirror
+ *
+ * Context: any.
+ * Return: that of the leg whose block is larger, in sectors.
+ */
+u32 zm_block_sectors(const struct zmirror *zm);
 
 /**
  * zm_event - have something announced to user space

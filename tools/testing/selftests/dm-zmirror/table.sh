@@ -211,6 +211,14 @@ for value in '' : :0 :257 :-1 :x :4x :4:4 :99999999999; do
 	bad_line "jobs$value" "$LINE 1 jobs$value" \
 		'Feature jobs takes a number from 1 to 256'
 done
+for value in '' : :1 :63 :-64 :x :64K :4294967296; do
+	bad_line "rate$value" "$LINE 1 rate$value" \
+		'Feature rate takes KiB a second, from 64, or 0'
+done
+for value in '' : :1 :1023 :-1024 :x :1M :4294967296; do
+	bad_line "scan_rate$value" "$LINE 1 scan_rate$value" \
+		'Feature scan_rate takes KiB a second, from 1024, or 0'
+done
 for value in '' : :yes :ON :1 :on:; do
 	bad_line "zero_detect$value" "$LINE 1 zero_detect$value" \
 		'Feature zero_detect takes on or off'
@@ -229,8 +237,7 @@ bad_line "prezero with nosync" "$LINE 2 prezero nosync" \
 	'nosync and prezero exclude each other'
 bad_line "discard_zeroes with no_unmap" "$LINE 2 no_unmap discard_zeroes" \
 	'discard_zeroes and no_unmap exclude each other'
-for feature in rate:1000 scan_rate:1000 on_dest_error:stop \
-	       on_source_error:skip metadata:SRC; do
+for feature in on_dest_error:stop on_source_error:skip metadata:SRC; do
 	bad_line "$feature, which is not there yet" "$LINE 1 $feature" \
 		"not supported yet: ${feature%%:*}"
 done
@@ -262,7 +269,11 @@ for feature in dest_zeroed nosync no_unmap paused prezero discard_zeroes \
 	bad_message "message set $feature" "set $feature on" \
 		"cannot be set by message: $feature"
 done
-for feature in rate scan_rate on_dest_error on_source_error; do
+for value in 1 63 x -64; do
+	bad_message "message set rate $value" "set rate $value" \
+		"rate takes KiB a second, from 64, or 0, not $value"
+done
+for feature in on_dest_error on_source_error; do
 	bad_message "message set $feature, which is not there yet" \
 		"set $feature 1" "not supported yet: $feature"
 done
@@ -341,6 +352,11 @@ trip 128 128 zero_detect:on ""
 trip 128 128 jobs:1
 trip 128 128 jobs:256
 trip 128 128 jobs:16 ""
+trip 128 128 rate:64
+trip 128 128 rate:4294967295
+trip 128 128 rate:0 ""
+trip 128 128 "rate:1000 scan_rate:1024"
+trip 128 128 scan_rate:0 ""
 trip 128 128 no_unmap
 trip 128 128 copy_mode:async
 trip 128 128 copy_mode:sync ""
@@ -402,6 +418,10 @@ t_messages()
 	message live set copy_mode async
 	features_are "set copy_mode async" \
 		"3 zero_detect:off copy_mode:async jobs:4"
+	message live set rate 100000
+	features_are "set rate 100000" \
+		"4 zero_detect:off copy_mode:async rate:100000 jobs:4"
+	message live set rate 0
 	message live set jobs 16
 	features_are "set jobs 16" "2 zero_detect:off copy_mode:async"
 	message live set zero_detect on

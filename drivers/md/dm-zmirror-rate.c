@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Bounds on how many bytes a second resync may move; see dm-zmirror-rate.h.
+ *
+ * A leaky bucket, kept as a time (the virtual scheduling algorithm of ITU-T
+ * I.371): what is moved puts off the moment from which the next may move by what
+ * it takes at this rate. Who comes a little late gets that time back, so that
+ * the clock's ticks do not slow it down; who comes much later, after a pause or
+ * when there was nothing to do, gets no more than ZM_CREDIT_NS back. So there is
+ * no burst of more than that and one bite, less than a fifth of a second's worth.
+ */
+#include "dm-zmirror-rate.h"
+
+#include <linux/blk_types.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/sched.h>
+
+#define ZM_CREDIT_NS	(NSEC_PER_SEC / 10)
+#define ZM_BITES	16U		/* in a second */
+
+void zm_rate_init(struct zm_rate *rate)
+{
+	spin_lock_init(&rate->lock);
+	rate->kib = 0;
+	rate->next = 0;
+}
+
+void zm_rate_set(struct zm_rate *rate, u32 kib)
+{
+	spin_lock_irq(&rate->lock);
+	WRITE_ONCE(rate->kib, kib);
+	rate->next = ktime_get_ns();
+	spin_unlock_irq(&rate->lock);
+}
+
+u32 zm_rate_bite(const struct zm_rate *rate)
+{
+	u32 kib = READ_ONCE(rate->kib);
+
+	return kib ? max(kib / (ZM_BITES / 2), 1U) : U32_MAX;
+}
+
+/* How long some sectors take; there is a bound. */
+static u64 zm_rate_ns(const struct zm_rate *rate, u32 sectors)
+{
+	return div_u64((u64)sectors * (NSEC_PER_SEC / 2), rate->kib);
+}
+
+/* Returns 0 when they may be moved now, else how long to wait, in ns. */
+static u64 zm_rate_ask(struct zm_rate *rate, u32 sectors)
+{
+	u64 now = ktime_get_ns(), wait = 0;
+
+	spin_lock_irq(&rate->lock);
+	if (rate->kib) {
+		if (rate->next > now)
+			wait = rate->next - now;
+		else
+			rate->next = max(rate->next, now - ZM_CREDIT_NS) +
+				     zm_rate_ns(rate, sectors);
+	}
+	spin_unlock_irq(&rate->lock);
+	return wait;
+}
+
+bool zm_rate_wait(struct zm_rate *rate, u32 sectors,
+		  bool (*may_go_on)(const void *context), const void *context)
+{
+	u64 ns;
+
+	while ((ns = zm_rate_ask(rate, sectors))) {
+		if (!may_go_on(context))
+			return false;
+		ns = min_t(u64, ns, NSEC_PER_SEC / 10);
+		schedule_timeout_idle(nsecs_to_jiffies(ns) + 1);
+	}
+	return true;
+}
+
+void zm_rate_charge(struct zm_rate *rate, u32 sectors)
+{
+	u64 now = ktime_get_ns();
+
+	spin_lock_irq(&rate->lock);
+	if (rate->kib)
+		rate->next = max(rate->next, now - ZM_CREDIT_NS) +
+			     zm_rate_ns(rate, sectors);
+	spin_unlock_irq(&rate->lock);
+}
+
+void zm_rate_refund(struct zm_rate *rate, u32 sectors)
+{
+	spin_lock_irq(&rate->lock);
+	if (rate->kib)
+		rate->next -= min(rate->next, zm_rate_ns(rate, sectors));
+	spin_unlock_irq(&rate->lock);
+}
