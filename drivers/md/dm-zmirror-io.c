@@ -25,6 +25,8 @@
 
 enum zm_io_kind {
 	ZM_IO_PASS,		/* nothing is to be done at its end */
+	ZM_IO_READ,
+	ZM_IO_READ_DEST,	/* a read that has failed on the source */
 	ZM_IO_OP,		/* an operation on regions */
 	ZM_IO_DEST_FLUSH,
 };
@@ -37,15 +39,17 @@ enum zm_io_kind {
  * and @dest, or requests that make zeroes on the destination. @legs counts those
  * that have not ended; whoever brings it to zero ends the operation, in the
  * context in which it finds itself.
+ *
+ * Of a read, @op has the sectors only, and @payload is what it was sent with.
  */
 struct zm_io {
 	struct zmirror *zm;
 	u8 kind;			/* enum zm_io_kind */
 	bool zero_payload;		/* written as zeroes, by its content */
-	blk_status_t dest_status;
+	blk_status_t dest_status;	/* of a read: that of the source */
 	atomic_t legs;
 	struct list_head zeroing;	/* place in zmirror.zeroing */
-	struct bvec_iter payload;	/* where @zero_payload was found */
+	struct bvec_iter payload;	/* where @zero_payload was found, too */
 	union {
 		struct zm_op op;
 		struct zm_flush flush;
@@ -116,7 +120,8 @@ static unsigned int zm_io_failed(struct zm_io *io, blk_status_t source_status)
 	}
 	if (io->dest_status) {
 		if (!zm_declined(io, io->dest_status))
-			zm_dest_error(zm, io->op.generation);
+			zm_dest_error(zm, io->op.generation,
+				      io->dest_status);
 		failed |= ZM_DEST;
 	}
 	return failed;
@@ -143,12 +148,74 @@ static void zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
 	struct zmirror *zm = io->zm;
 
 	if (*error)
-		zm_dest_error(zm, io->flush.generation);
+		zm_dest_error(zm, io->flush.generation, *error);
 	else
 		zm_flush_end(zm->regions, &io->flush);
 
 	/* What happens to the destination is no affair of the user's. */
 	*error = BLK_STS_OK;
+}
+
+/*
+ * Whether a read that failed on the source may be sent to the destination. What
+ * was a try only, or would not wait, is not worth it; and what is kept beside the
+ * data to check it belongs to the source.
+ */
+static bool zm_read_elsewhere(struct zm_io *io, struct bio *bio,
+			      blk_status_t status)
+{
+	if ((bio->bi_opf & (REQ_RAHEAD | REQ_NOWAIT | REQ_INTEGRITY)) ||
+	    status == BLK_STS_AGAIN || status == BLK_STS_NOTSUPP)
+		return false;
+	return zm_read_dest(io->zm->regions, &io->op);
+}
+
+/*
+ * The bio is made as it was when it came; what has ended it has left its marks. It
+ * is sent by a work item, which may sleep.
+ */
+static void zm_read_again(struct zm_io *io, struct bio *bio)
+{
+	io->kind = ZM_IO_READ_DEST;
+	io->dest_status = bio->bi_status;
+	bio->bi_status = BLK_STS_OK;
+	bio->bi_iter = io->payload;
+	bio->bi_opf &= ~REQ_POLLED;
+	atomic_set(&bio->__bi_remaining, 1);
+	bio_clear_flag(bio, BIO_CHAIN);
+	bio_clear_flag(bio, BIO_QOS_THROTTLED);
+	bio_clear_flag(bio, BIO_QOS_MERGED);
+	zm_io_ready(&io->op);
+}
+
+/* A read has failed, on one leg or the other. */
+static int zm_read_failed(struct zm_io *io, struct bio *bio,
+			  blk_status_t *error)
+{
+	struct zmirror *zm = io->zm;
+
+	if (io->kind == ZM_IO_READ_DEST) {
+		atomic64_inc(&zm->stats.dest_errors);
+		*error = io->dest_status;
+		return DM_ENDIO_DONE;
+	}
+	if (*error != BLK_STS_AGAIN && !(bio->bi_opf & REQ_RAHEAD))
+		atomic64_inc(&zm->stats.source_errors);
+	if (!zm_read_elsewhere(io, bio, *error))
+		return DM_ENDIO_DONE;
+	zm_read_again(io, bio);
+	return DM_ENDIO_INCOMPLETE;
+}
+
+/* The destination may have lost what it had, should it have failed meanwhile. */
+static void zm_read_served(struct zm_io *io, blk_status_t *error)
+{
+	struct zmirror *zm = io->zm;
+
+	if (zm_read_dest_end(zm->regions, &io->op))
+		atomic64_add(io->op.end - io->op.start, &zm->stats.served);
+	else
+		*error = io->dest_status;
 }
 
 /*
@@ -169,6 +236,10 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	}
 	if (io->kind == ZM_IO_DEST_FLUSH)
 		zm_dest_flush_end(io, error);
+	else if (unlikely(*error) && io->kind != ZM_IO_PASS)
+		return zm_read_failed(io, bio, error);
+	else if (io->kind == ZM_IO_READ_DEST)
+		zm_read_served(io, error);
 	return DM_ENDIO_DONE;
 }
 
@@ -406,10 +477,17 @@ static void zm_submit_deferred(struct work_struct *work)
 
 	blk_start_plug(&plug);
 	while ((bio = bio_list_pop(&bios))) {
-		if (zm_io_submit(zm, zm_io(bio), bio))
+		struct zm_io *io = zm_io(bio);
+
+		if (io->kind == ZM_IO_READ_DEST) {
+			bio_set_dev(bio, zm->dest.dev->bdev);
+			bio->bi_iter.bi_sector = zm->dest.start + io->op.start;
 			submit_bio_noacct(bio);
-		else
+		} else if (zm_io_submit(zm, io, bio)) {
+			submit_bio_noacct(bio);
+		} else {
 			zm_complete(bio);
+		}
 	}
 	blk_finish_plug(&plug);
 }
@@ -645,16 +723,19 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 
 	io->zm = zm;
 	io->kind = ZM_IO_PASS;
+	io->op.start = sector;
 
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH) && !bio_sectors(bio))
 		return zm_map_flush(zm, io, bio);
 
 	if (bio_data_dir(bio) == READ) {
+		io->kind = ZM_IO_READ;
+		io->op.end = sector + bio_sectors(bio);
+		io->payload = bio->bi_iter;
 		zm_mark_single(bio);
 		zm_remap_to_source(zm, bio, sector);
 		return DM_MAPIO_REMAPPED;
 	}
-	io->op.start = sector;
 	return zm_map_op(zm, io, bio);
 }
 

@@ -30,7 +30,7 @@
 /*
  * The operations of the chunks that hash to one number. The lock protects both
  * lists, the fields of the operations in them, and the words of those chunks:
- * dirty, zero and written. It is the only lock of this module, and is taken
+ * dirty, zero, unread and written. It is the only lock of this module, and is taken
  * with interrupts off, because requests end in interrupts.
  *
  * A waiting operation stands behind every earlier operation with which it is
@@ -49,6 +49,9 @@ struct zm_bucket {
  * @dirty_chunks has the bit of each chunk whose dirty word is not zero; it is
  * the walker's index. Its words are shared between buckets, hence atomic bit
  * operations, but a bit changes only under the lock of its chunk's bucket.
+ *
+ * @unread has the bits of the dirty regions that no copy takes because they could
+ * not be read. It is there from the first time on that it may be needed.
  *
  * @written holds for each chunk the flush epoch in which the destination was
  * last written there. @epoch counts the destination's flushes as they begin,
@@ -72,16 +75,17 @@ struct zm_regions {
 	struct zm_bucket *buckets;	/* ZM_BUCKETS of them */
 	u64 *dirty;
 	u64 *zero;
+	u64 *unread;			/* or NULL */
 	u32 *written;
 	unsigned long *dirty_chunks;
 	atomic_t nr_dirty;
 	atomic_t nr_zero;
+	atomic_t nr_unread;
 
 	atomic_t epoch;
 	atomic_t flushed;
 	atomic_t failures;
 	atomic_t dest_failed;
-
 };
 
 static struct zm_bucket *zm_bucket(struct zm_regions *zr, u32 chunk)
@@ -118,6 +122,25 @@ static bool zm_set_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
 	return true;
 }
 
+/* The regions of a chunk that are left out. */
+static u64 zm_unread(const struct zm_regions *zr, u32 chunk)
+{
+	/* Pairs with the release of zm_unread_alloc(). */
+	const u64 *unread = smp_load_acquire(&zr->unread);
+
+	return unread ? unread[chunk] : 0;
+}
+
+static void zm_clear_unread(struct zm_regions *zr, u32 chunk, u64 mask)
+{
+	u64 old = mask & zm_unread(zr, chunk);
+
+	if (!old)
+		return;
+	zr->unread[chunk] &= ~old;
+	atomic_sub(hweight64(old), &zr->nr_unread);
+}
+
 /* Returns whether the last dirty region of all became clean. */
 static bool zm_clear_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
 {
@@ -126,6 +149,7 @@ static bool zm_clear_dirty(struct zm_regions *zr, u32 chunk, u64 mask)
 	if (!old)
 		return false;
 	zr->dirty[chunk] &= ~old;
+	zm_clear_unread(zr, chunk, old);
 	trace_zmirror_clean(zr->dev, chunk, old);
 	if (!zr->dirty[chunk])
 		clear_bit(chunk, zr->dirty_chunks);
@@ -628,6 +652,7 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = zm_dirty_and_free(zr, bucket, chunk);
 	free &= ~zm_regions_under(bucket, chunk, ZM_OP_DISCARD);
+	free &= ~zm_unread(zr, chunk);
 	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
 	if (free && zm_dest_well(zr, &generation)) {
 		zm_copy_init(zr, op, chunk, zm_first_run(free, max),
@@ -667,6 +692,54 @@ void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions)
 	spin_lock_irqsave(&bucket->lock, flags);
 	zm_clear_zero(zr, op->chunk, regions & op->touch);
 	spin_unlock_irqrestore(&bucket->lock, flags);
+}
+
+int zm_unread_alloc(struct zm_regions *zr)
+{
+	u64 *unread;
+
+	if (zr->unread)
+		return 0;
+	unread = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
+	if (!unread)
+		return -ENOMEM;
+
+	/* Pairs with the acquire of zm_unread(). */
+	smp_store_release(&zr->unread, unread);
+	return 0;
+}
+
+/* What a second copy had to wait for may have made its region clean. */
+u32 zm_copy_unread(struct zm_regions *zr, struct zm_op *op, u64 regions)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	unsigned long flags;
+	u64 new;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	new = regions & zr->dirty[op->chunk] & ~op->raced &
+	      ~zr->unread[op->chunk];
+	zr->unread[op->chunk] |= new;
+	atomic_add(hweight64(new), &zr->nr_unread);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return hweight64(new);
+}
+
+void zm_unread_forget(struct zm_regions *zr)
+{
+	unsigned long flags;
+	u32 chunk;
+
+	for (chunk = 0; zr->unread && chunk < zr->nr_chunks; chunk++) {
+		struct zm_bucket *bucket = zm_bucket(zr, chunk);
+
+		if (READ_ONCE(zr->unread[chunk])) {
+			spin_lock_irqsave(&bucket->lock, flags);
+			zm_clear_unread(zr, chunk, ~0ULL);
+			spin_unlock_irqrestore(&bucket->lock, flags);
+		}
+		cond_resched();
+	}
 }
 
 unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
@@ -739,6 +812,42 @@ void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed)
 	spin_unlock_irqrestore(&bucket->lock, flags);
 
 	zm_tell(zr, begun);
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Reads of the destination
+ * ------------------------------------------------------------------------
+ */
+
+/* The regions from @first to @last, as far as they are in a chunk. */
+static u64 zm_span(u64 first, u64 last, u32 chunk)
+{
+	u64 base = (u64)chunk << ZM_CHUNK_SHIFT;
+	unsigned int from = first > base ? first - base : 0;
+	unsigned int to = min_t(u64, last - base, ZM_CHUNK_REGIONS - 1);
+
+	return GENMASK_ULL(to, from);
+}
+
+bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op)
+{
+	u64 first = op->start >> zr->region_shift;
+	u64 last = (op->end - 1) >> zr->region_shift;
+	u32 chunk;
+
+	if (!zm_dest_well(zr, &op->generation))
+		return false;
+	for (chunk = first >> ZM_CHUNK_SHIFT;
+	     chunk <= last >> ZM_CHUNK_SHIFT; chunk++)
+		if (READ_ONCE(zr->dirty[chunk]) & zm_span(first, last, chunk))
+			return false;
+	return true;
+}
+
+bool zm_read_dest_end(const struct zm_regions *zr, const struct zm_op *op)
+{
+	return op->generation == (u32)atomic_read(&zr->failures);
 }
 
 /*
@@ -847,13 +956,21 @@ u32 zm_regions_zero(const struct zm_regions *zr)
 	return atomic_read(&zr->nr_zero);
 }
 
+u32 zm_regions_unread(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->nr_unread);
+}
+
 u32 zm_regions_next(const struct zm_regions *zr, enum zm_which which,
 		    u32 *first, u32 end)
 {
-	const u64 *words = which == ZM_DIRTY ? zr->dirty : zr->zero;
+	const u64 *words = which == ZM_DIRTY ? zr->dirty :
+			   which == ZM_ZERO ? zr->zero : zr->unread;
 	u32 at = *first;
 	u64 word;
 
+	if (!words)
+		return 0;
 	for (; at < end; at = round_up(at + 1, ZM_CHUNK_REGIONS)) {
 		word = READ_ONCE(words[at / ZM_CHUNK_REGIONS]);
 		word >>= at % ZM_CHUNK_REGIONS;
@@ -967,6 +1084,7 @@ void zm_regions_destroy(struct zm_regions *zr)
 		return;
 	kvfree(zr->dirty_chunks);
 	kvfree(zr->written);
+	kvfree(zr->unread);
 	kvfree(zr->zero);
 	kvfree(zr->dirty);
 	kvfree(zr->buckets);

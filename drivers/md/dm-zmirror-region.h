@@ -175,11 +175,21 @@ u32 zm_regions_dirty(const struct zm_regions *zr);
 u32 zm_regions_zero(const struct zm_regions *zr);
 
 /**
+ * zm_regions_unread - how many regions could not be read, and are left out
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: number of regions.
+ */
+u32 zm_regions_unread(const struct zm_regions *zr);
+
+/**
  * enum zm_which - a kind of region
  * @ZM_DIRTY: the destination may differ
  * @ZM_ZERO: the destination is known to read as zeroes
+ * @ZM_UNREAD: dirty, and no copy takes it, for the source could not be read
  */
-enum zm_which { ZM_DIRTY, ZM_ZERO };
+enum zm_which { ZM_DIRTY, ZM_ZERO, ZM_UNREAD };
 
 /**
  * zm_regions_next - find neighbouring regions of a kind
@@ -287,8 +297,8 @@ u32 zm_next_dirty_chunk(const struct zm_regions *zr, u32 chunk);
  * @from: number of the first region to consider in it
  * @max: most regions to take; the run ends where a multiple of it does
  *
- * Takes the first run of dirty regions that no other copy has taken, and on
- * which no discard is in flight. The
+ * Takes the first run of dirty regions that no other copy has taken, that are
+ * not left out, and on which no discard is in flight. The
  * caller reads and writes them and calls zm_copy_end().
  *
  * Context: any, takes the bucket's lock with interrupts off.
@@ -367,6 +377,64 @@ enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
  * Context: any, takes the bucket's lock with interrupts off.
  */
 void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions);
+
+/**
+ * zm_unread_alloc - be ready to leave out regions
+ * @zr: the state
+ *
+ * Context: may sleep. Calls must not run at the same time.
+ * Return: 0, or -ENOMEM.
+ */
+int zm_unread_alloc(struct zm_regions *zr);
+
+/**
+ * zm_copy_unread - leave regions out that could not be read
+ * @zr: the state, with zm_unread_alloc() called
+ * @op: a copy that is about to end
+ * @regions: the regions; not those on which somebody raced with the copy, who may
+ *	have made them readable
+ *
+ * They stay dirty, and no copy takes them until they have become clean by a
+ * write, or zm_unread_forget() is called.
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: how many of them were not left out before.
+ */
+u32 zm_copy_unread(struct zm_regions *zr, struct zm_op *op, u64 regions);
+
+/**
+ * zm_unread_forget - leave out no region any more
+ * @zr: the state
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ */
+void zm_unread_forget(struct zm_regions *zr);
+
+/**
+ * zm_read_dest - whether sectors may be read from the destination instead
+ * @zr: the state
+ * @op: has the sectors, in @op->start and @op->end, of any number of chunks;
+ *	@op->generation is set here
+ *
+ * To be asked when the read is about to be submitted. No lock is taken: a write
+ * that comes after this is asked is one at the same time as the read, and one
+ * that has ended before has made its regions dirty before, should it not have
+ * reached the destination.
+ *
+ * Context: any.
+ * Return: true when all its regions are clean, and the destination is well.
+ */
+bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op);
+
+/**
+ * zm_read_dest_end - whether what was read from the destination counts
+ * @zr: the state
+ * @op: as set by zm_read_dest()
+ *
+ * Context: any.
+ * Return: true unless the destination has failed meanwhile.
+ */
+bool zm_read_dest_end(const struct zm_regions *zr, const struct zm_op *op);
 
 /**
  * zm_copy_end - end a copy

@@ -87,12 +87,15 @@ struct zm_job {
 	struct completion begun;	/* @op, after a wait */
 	u64 copied;
 	u64 zeroes;
-	bool source_failed;
+	u64 lost;			/* could not be read */
 	bool dest_failed;
+	blk_status_t dest_status;	/* why */
 
 	sector_t start;			/* of the first unit in hand */
 	sector_t end;
 	unsigned int nr_units;
+	unsigned long unread;		/* of those in hand, by the last wait */
+	unsigned long unwritten;
 	sector_t zero_start;		/* of zeroes found, not made so far */
 	sector_t zero_end;
 	struct zm_part parts[ZM_MAX_PARTS];
@@ -185,23 +188,26 @@ static void zm_parts_join(struct zm_job *job)
 		wait_for_completion_io(&job->done);
 }
 
-/* Returns the units of the parts that failed, and keeps in mind on which leg. */
+/*
+ * Returns the units of the parts that failed. Those that could not be read, and
+ * those that could not be written, are stored for the caller to look at.
+ */
 static unsigned long zm_parts_wait(struct zm_job *job)
 {
-	unsigned long failed = 0;
 	unsigned int i;
 
 	zm_parts_join(job);
+	job->unread = 0;
+	job->unwritten = 0;
 	for (i = 0; i < job->nr_parts; i++) {
-		struct zm_part *part = &job->parts[i];
+		const struct zm_part *part = &job->parts[i];
 
-		if (!part->read_error && !part->write_error)
-			continue;
-		failed |= part->units;
-		job->source_failed |= part->read_error;
-		job->dest_failed |= part->write_error;
+		if (part->read_error)
+			job->unread |= part->units;
+		if (part->write_error)
+			job->unwritten |= part->units;
 	}
-	return failed;
+	return job->unread | job->unwritten;
 }
 
 static void zm_read_done(ZM_IO_NOTIFY_ARGS)
@@ -447,6 +453,70 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
 
 /*
  * ------------------------------------------------------------------------
+ * What has failed
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * dm_io and kcopyd do not tell why a write has failed. So a block of it is written
+ * once more, to learn whether the destination has no space left.
+ */
+static void zm_ask_dest(struct zm_job *job, struct page *page, sector_t start)
+{
+	struct zmirror *zm = job->zm;
+	u32 sectors = min(zm->resync->block_sectors,
+			  (u32)(PAGE_SIZE >> SECTOR_SHIFT));
+	struct bio_vec bv;
+	struct bio bio;
+
+	bio_init(&bio, zm->dest.dev->bdev, &bv, 1, REQ_OP_WRITE);
+	bio.bi_iter.bi_sector = zm->dest.start + start;
+	__bio_add_page(&bio, page, sectors << SECTOR_SHIFT, 0);
+	if (submit_bio_wait(&bio) == -ENOSPC)
+		job->dest_status = BLK_STS_NOSPC;
+	bio_uninit(&bio);
+}
+
+/* The same for units of data, whose blocks are read once more for it. */
+static void zm_ask_dest_units(struct zm_job *job, unsigned long units)
+{
+	u32 sectors = min(job->zm->resync->block_sectors,
+			  (u32)(PAGE_SIZE >> SECTOR_SHIFT));
+	unsigned int unit;
+
+	for_each_set_bit(unit, &units, job->nr_units) {
+		sector_t start = zm_unit_start(job, unit);
+
+		if (job->dest_status == BLK_STS_NOSPC)
+			break;
+		zm_parts_begin(job);
+		zm_read_part(job, job->buffer, start,
+			     min_t(sector_t, sectors, zm_units_len(job, unit, 1)),
+			     BIT(unit));
+		if (zm_parts_wait(job))
+			break;
+		zm_ask_dest(job, vmalloc_to_page(job->buffer), start);
+	}
+}
+
+/*
+ * Takes note of the units that failed when the job has waited for all its parts.
+ * Returns them.
+ */
+static unsigned long zm_note_failed(struct zm_job *job)
+{
+	unsigned long unread = job->unread, unwritten = job->unwritten;
+
+	job->lost |= zm_units_regions(job, unread);
+	if (unwritten) {
+		job->dest_failed = true;
+		zm_ask_dest_units(job, unwritten);
+	}
+	return unread | unwritten;
+}
+
+/*
+ * ------------------------------------------------------------------------
  * Zeroing
  * ------------------------------------------------------------------------
  */
@@ -474,6 +544,7 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 			  part->end, NULL, NULL))
 		return;
 	job->dest_failed = true;
+	zm_ask_dest(job, ZERO_PAGE(0), part->start);
 	job->copied &= ~zm_range_regions(job, part->start, part->end);
 }
 
@@ -663,7 +734,8 @@ static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 	for (unit = 0; unit < job->nr_units; unit++)
 		zm_read_part(job, zm_head(job, unit), zm_unit_start(job, unit),
 			     zm_head_len(job, unit), BIT(unit));
-	*failed = zm_parts_wait(job);
+	zm_parts_wait(job);
+	*failed = zm_note_failed(job);
 
 	for (unit = 0; unit < job->nr_units; unit++)
 		if (!(*failed & BIT(unit)) &&
@@ -693,7 +765,7 @@ static unsigned long zm_look_at_units(struct zm_job *job, unsigned int first,
 
 /*
  * Reads @nr units into the buffer, and looks which of them have data. Returns
- * false when they could not be read. What is read counts as read for the sake of
+ * false when they were not read. What is read counts as read for the sake of
  * zeroes, until it turns out to be data.
  */
 static bool zm_read_units(struct zm_job *job, unsigned int first,
@@ -705,6 +777,7 @@ static bool zm_read_units(struct zm_job *job, unsigned int first,
 	unsigned int unit;
 
 	*data = GENMASK(first + nr - 1, first);
+	job->unread = 0;
 	if (detect && !zm_job_rate(job, &zm->scan_rate, len))
 		return false;
 	zm_parts_begin(job);
@@ -722,23 +795,32 @@ static bool zm_read_units(struct zm_job *job, unsigned int first,
 
 /*
  * Reads @nr units that fit into the buffer, and writes those with data in them.
- * Returns those that are zero; the ones that failed are added to @failed.
+ * Returns those that are zero; the ones that failed are added to @failed. Where
+ * what cannot be read is left out, it is looked for unit by unit.
  */
 static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 				       unsigned int nr, unsigned long *failed)
 {
 	unsigned long units = GENMASK(first + nr - 1, first);
+	unsigned long data, zero = 0;
 	u64 start = ktime_get_ns();
-	unsigned long data;
 
 	if (!zm_read_units(job, first, nr, &data)) {
+		if (job->unread && nr > 1 && READ_ONCE(job->zm->skip)) {
+			for (; nr--; first++)
+				zero |= zm_read_and_write(job, first, 1,
+							  failed);
+			return zero;
+		}
+		zm_note_failed(job);
 		*failed |= units;
 		return 0;
 	}
 	zm_found_data(job, data);
 	zm_parts_begin(job);
 	*failed |= zm_write_units(job, data, first);
-	*failed |= zm_parts_wait(job);
+	zm_parts_wait(job);
+	*failed |= zm_note_failed(job);
 	if (data)
 		zm_copy_took(job->zm, start);
 	return units & ~data;
@@ -763,7 +845,8 @@ static unsigned long zm_read_and_write_all(struct zm_job *job,
 }
 
 /*
- * Copies the units in hand, one way or another. Returns those that failed.
+ * Copies the units in hand, one way or another. Returns those that failed. What
+ * kcopyd could not read together is read unit by unit where that is worth it.
  */
 static unsigned long zm_copy_batch(struct zm_job *job)
 {
@@ -784,7 +867,12 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 		zm_found_data(job, data);
 		zm_parts_begin(job);
 		failed |= zm_copy_units(job, data);
-		failed |= zm_parts_wait(job);
+		zm_parts_wait(job);
+		if (job->unread && READ_ONCE(job->zm->skip)) {
+			data &= ~job->unread;
+			job->unread = 0;
+		}
+		failed |= zm_note_failed(job);
 		zm_copy_took(job->zm, start);
 	}
 	units &= ~(data | failed);
@@ -939,8 +1027,9 @@ static void zm_job_copy(struct zm_job *job)
 
 	job->copied = op->touch;
 	job->zeroes = op->touch;
-	job->source_failed = false;
+	job->lost = 0;
 	job->dest_failed = false;
+	job->dest_status = BLK_STS_IOERR;
 	job->zero_start = 0;
 	job->zero_end = 0;
 
@@ -960,19 +1049,30 @@ static void zm_job_copy(struct zm_job *job)
 	zm_make_last_zero(job);
 }
 
+/* Regions could not be read: they are left out, or resync stops. */
+static void zm_job_lost(struct zm_job *job)
+{
+	struct zmirror *zm = job->zm;
+
+	atomic64_inc(&zm->stats.source_errors);
+	if (!READ_ONCE(zm->skip)) {
+		WRITE_ONCE(zm->source_failed, true);
+		zm_event(zm, ZM_EVENT_SOURCE_FAILED);
+	} else if (zm_copy_unread(zm->regions, &job->op, job->lost)) {
+		zm_event(zm, ZM_EVENT_UNREAD);
+	}
+}
+
 /* Ends the job's operation; returns the regions that are to be copied again. */
 static u64 zm_job_end(struct zm_job *job)
 {
 	struct zmirror *zm = job->zm;
 	u64 raced;
 
-	if (job->source_failed) {
-		atomic64_inc(&zm->stats.source_errors);
-		WRITE_ONCE(zm->source_failed, true);
-		zm_event(zm, ZM_EVENT_SOURCE_FAILED);
-	}
+	if (job->lost)
+		zm_job_lost(job);
 	if (job->dest_failed)
-		zm_dest_error(zm, job->op.generation);
+		zm_dest_error(zm, job->op.generation, job->dest_status);
 
 	zm_op_ended(zm, zm_copy_end(zm->regions, &job->op, job->copied,
 				    job->zeroes, &raced));
@@ -1102,6 +1202,8 @@ void zm_resync_drain(struct zmirror *zm)
 	for (i = 0; i < zm->resync->nr; i++)
 		flush_work(&zm->resync->jobs[i]->work);
 	flush_work(&zm->event_work);
+	cancel_delayed_work_sync(&zm->retry_work);
+	flush_work(&zm->sync_work);
 }
 
 void zm_resync_flush_dest(struct zmirror *zm)
@@ -1117,7 +1219,7 @@ void zm_resync_flush_dest(struct zmirror *zm)
 
 	zm_flush_begin(zm->regions, &flush);
 	if (zm_dm_io(&req, &where))
-		zm_dest_error(zm, flush.generation);
+		zm_dest_error(zm, flush.generation, BLK_STS_IOERR);
 	else
 		zm_flush_end(zm->regions, &flush);
 }

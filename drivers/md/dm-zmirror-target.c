@@ -33,6 +33,8 @@
 static DEFINE_MUTEX(zm_mirrors_lock);
 static LIST_HEAD(zm_mirrors);
 
+static void zm_retry_later(struct zmirror *zm);
+
 /*
  * ------------------------------------------------------------------------
  * Features
@@ -222,6 +224,46 @@ static void zm_get_scan_rate(struct zmirror *zm, char *word, size_t size)
 		snprintf(word, size, "scan_rate:%u", zm->scan_rate.kib);
 }
 
+static int zm_set_on_dest_error(struct zmirror *zm, const char *value)
+{
+	if (!strcmp(value, "stop"))
+		WRITE_ONCE(zm->retry, false);
+	else if (!strcmp(value, "retry"))
+		WRITE_ONCE(zm->retry, true);
+	else
+		return -EINVAL;
+	if (zm->resync)
+		zm_retry_later(zm);
+	return 0;
+}
+
+static void zm_get_on_dest_error(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->retry)
+		strscpy(word, "on_dest_error:retry", size);
+}
+
+/* Before the regions are there, the room is for zm_make(). */
+static int zm_set_on_source_error(struct zmirror *zm, const char *value)
+{
+	if (!strcmp(value, "stop")) {
+		WRITE_ONCE(zm->skip, false);
+		return 0;
+	}
+	if (strcmp(value, "skip"))
+		return -EINVAL;
+	if (zm->regions && zm_unread_alloc(zm->regions))
+		return -ENOMEM;
+	WRITE_ONCE(zm->skip, true);
+	return 0;
+}
+
+static void zm_get_on_source_error(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->skip)
+		strscpy(word, "on_source_error:skip", size);
+}
+
 static int zm_set_paused(struct zmirror *zm, const char *value)
 {
 	zm->paused = true;
@@ -259,13 +301,18 @@ static const struct zm_feature zm_features[] = {
 	  "Feature scan_rate takes KiB a second, from 1024, or 0" },
 	{ "jobs:", true, zm_set_jobs, zm_get_jobs,
 	  "Feature jobs takes a number from 1 to 256" },
+	{ "on_dest_error:", true, zm_set_on_dest_error, zm_get_on_dest_error,
+	  "Feature on_dest_error takes stop or retry" },
+	{ "on_source_error:", true, zm_set_on_source_error,
+	  zm_get_on_source_error,
+	  "Feature on_source_error takes stop or skip" },
 	{ "paused", false, zm_set_paused, zm_get_paused,
 	  "Feature paused takes no value" },
 };
 
 /* Words that the design reserves, refused so that nobody counts on them. */
 static const char * const zm_later_features[] = {
-	"on_dest_error", "on_source_error", "metadata",
+	"metadata",
 };
 
 /* Length of a feature's name, without the colon that tells of a value. */
@@ -305,7 +352,7 @@ static int zm_set_feature(struct zmirror *zm, const struct zm_feature *feature,
 	if (wanted == !!value)
 		r = feature->set(zm, value);
 	if (r == -ENOMEM)
-		*error = "Cannot allocate copy jobs";
+		*error = "Cannot allocate what a feature needs";
 	else if (r)
 		*error = feature->error;
 	return r;
@@ -551,6 +598,8 @@ static void zm_ready(struct zm_op *op)
 }
 
 static void zm_event_work(struct work_struct *work);
+static void zm_sync_work(struct work_struct *work);
+static void zm_retry_work(struct work_struct *work);
 
 static int zm_make(struct zmirror *zm)
 {
@@ -567,7 +616,11 @@ static int zm_make(struct zmirror *zm)
 		return -ENOMEM;
 	}
 	INIT_WORK(&zm->event_work, zm_event_work);
-	r = zm_resync_init(zm);
+	INIT_WORK(&zm->sync_work, zm_sync_work);
+	INIT_DELAYED_WORK(&zm->retry_work, zm_retry_work);
+	r = zm->skip ? zm_unread_alloc(zm->regions) : 0;
+	if (!r)
+		r = zm_resync_init(zm);
 	if (!r)
 		r = zm_io_init(zm);
 	if (r)
@@ -675,19 +728,13 @@ void zm_event(struct zmirror *zm, enum zm_event event)
 	queue_work(zm->event_wq, &zm->event_work);
 }
 
-void zm_dest_error(struct zmirror *zm, u32 generation)
+void zm_dest_error(struct zmirror *zm, u32 generation, blk_status_t status)
 {
 	atomic64_inc(&zm->stats.dest_errors);
-	if (zm_dest_fail(zm->regions, generation))
-		zm_event(zm, ZM_EVENT_DEST_FAILED);
-}
-
-void zm_op_ended(struct zmirror *zm, unsigned int ended)
-{
-	if (ended & ZM_ENDED_DIRTY)
-		zm_resync_kick(zm);
-	if (ended & ZM_ENDED_IN_SYNC)
-		zm_event(zm, ZM_EVENT_IN_SYNC);
+	if (!zm_dest_fail(zm->regions, generation))
+		return;
+	WRITE_ONCE(zm->dest_full, status == BLK_STS_NOSPC);
+	zm_event(zm, ZM_EVENT_DEST_FAILED);
 }
 
 static bool zm_in_sync(const struct zmirror *zm)
@@ -695,46 +742,91 @@ static bool zm_in_sync(const struct zmirror *zm)
 	return !zm_regions_dirty(zm->regions) && !zm_dest_failed(zm->regions);
 }
 
+/* That it is in sync is to be said, if that is so and has not been said. */
+static void zm_look_in_sync(struct zmirror *zm)
+{
+	queue_work(zm->event_wq, &zm->sync_work);
+}
+
+void zm_op_ended(struct zmirror *zm, unsigned int ended)
+{
+	if (ended & ZM_ENDED_DIRTY)
+		zm_resync_kick(zm);
+	if (ended & ZM_ENDED_IN_SYNC) {
+		WRITE_ONCE(zm->told_in_sync, false);
+		zm_look_in_sync(zm);
+	}
+}
+
 /*
  * What was copied is made stable before it is said that it is there. The flush
- * may fail, or a write come in between: then it is not in sync after all.
+ * may fail, or a write come in between: then it is not in sync after all. If it
+ * got out of sync and in again meanwhile, the flush may have been too early; this
+ * work has been queued again then.
  */
-static bool zm_got_in_sync(struct zmirror *zm)
+static void zm_sync_work(struct work_struct *work)
 {
-	if (!zm_in_sync(zm))
-		return false;
+	struct zmirror *zm = container_of(work, struct zmirror, sync_work);
+
+	if (!zm_in_sync(zm) || READ_ONCE(zm->told_in_sync))
+		return;
+	WRITE_ONCE(zm->told_in_sync, true);
 	zm_resync_flush_dest(zm);
-	if (!zm_in_sync(zm))
-		return false;
+	if (!READ_ONCE(zm->told_in_sync))
+		return;
+	if (!zm_in_sync(zm)) {
+		WRITE_ONCE(zm->told_in_sync, false);
+		return;
+	}
+	WRITE_ONCE(zm->retries, 0);
 	DMINFO("%s: in sync", dm_table_device_name(zm->ti->table));
-	return true;
+	dm_table_event(zm->ti->table);
+}
+
+#define ZM_MAX_RETRIES	6	/* the wait is doubled so often: 64 s */
+
+/*
+ * A destination that failed is tried again in a second, and each time it fails
+ * again the wait is doubled. Who resumes looks at it at once.
+ */
+static void zm_retry_later(struct zmirror *zm)
+{
+	unsigned int retries = min(READ_ONCE(zm->retries), ZM_MAX_RETRIES);
+
+	if (READ_ONCE(zm->retry) && !READ_ONCE(zm->suspended) &&
+	    zm_dest_failed(zm->regions))
+		queue_delayed_work(zm->event_wq, &zm->retry_work,
+				   HZ << retries);
 }
 
 /*
  * A failure that is told of between the test of its bit and the end of this
- * work has queued the work again.
+ * work has queued the work again. Each is a change of its own to those who wait.
  */
 static void zm_event_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(work, struct zmirror, event_work);
 	const char *name = dm_table_device_name(zm->ti->table);
-	bool tell = false;
 
 	if (test_and_clear_bit(ZM_EVENT_DEST_FAILED, &zm->events)) {
+		WRITE_ONCE(zm->told_in_sync, false);
 		zm_dest_lost(zm->regions);
-		DMERR("%s: destination %s failed: resync stopped", name,
-		      zm->dest.dev->name);
-		tell = true;
+		DMERR("%s: destination %s %s: resync stopped", name,
+		      zm->dest.dev->name, READ_ONCE(zm->dest_full) ?
+		      "has no space left" : "failed");
+		dm_table_event(zm->ti->table);
+		zm_retry_later(zm);
 	}
 	if (test_and_clear_bit(ZM_EVENT_SOURCE_FAILED, &zm->events)) {
 		DMERR("%s: read error on source %s: resync stopped", name,
 		      zm->source.dev->name);
-		tell = true;
-	}
-	if (test_and_clear_bit(ZM_EVENT_IN_SYNC, &zm->events))
-		tell |= zm_got_in_sync(zm);
-	if (tell)
 		dm_table_event(zm->ti->table);
+	}
+	if (test_and_clear_bit(ZM_EVENT_UNREAD, &zm->events)) {
+		DMERR("%s: read error on source %s: %u regions left out", name,
+		      zm->source.dev->name, zm_regions_unread(zm->regions));
+		dm_table_event(zm->ti->table);
+	}
 }
 
 /*
@@ -749,8 +841,29 @@ static void zm_go_on(struct zmirror *zm)
 	if (READ_ONCE(zm->suspended))
 		return;
 	zm_resync_kick(zm);
-	if (zm_in_sync(zm))
-		zm_event(zm, ZM_EVENT_IN_SYNC);
+	zm_look_in_sync(zm);
+}
+
+/*
+ * Has a destination that failed used again. What it has lost is known by then: the
+ * work that finds it out has ended.
+ */
+static void zm_attach(struct zmirror *zm)
+{
+	zm_dest_attach(zm->regions);
+	zm_go_on(zm);
+}
+
+static void zm_retry_work(struct work_struct *work)
+{
+	struct zmirror *zm = container_of(to_delayed_work(work),
+					  struct zmirror, retry_work);
+
+	if (!READ_ONCE(zm->retry) || READ_ONCE(zm->suspended))
+		return;
+	flush_work(&zm->event_work);
+	WRITE_ONCE(zm->retries, READ_ONCE(zm->retries) + 1);
+	zm_attach(zm);
 }
 
 /*
@@ -770,6 +883,7 @@ static void zmirror_presuspend_undo(struct dm_target *ti)
 
 	WRITE_ONCE(zm->suspended, false);
 	zm_go_on(zm);
+	zm_retry_later(zm);
 }
 
 static void zmirror_postsuspend(struct dm_target *ti)
@@ -807,6 +921,7 @@ static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
 	atomic64_set(&to->skipped, atomic64_read(&from->skipped));
 	atomic64_set(&to->fg_skipped, atomic64_read(&from->fg_skipped));
 	atomic64_set(&to->discarded, atomic64_read(&from->discarded));
+	atomic64_set(&to->served, atomic64_read(&from->served));
 	atomic64_set(&to->source_errors, atomic64_read(&from->source_errors));
 	atomic64_set(&to->dest_errors, atomic64_read(&from->dest_errors));
 }
@@ -833,6 +948,8 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	zm->regions = old->regions;
 	old->regions = NULL;
 	zm_resync_adopt(zm, old);
+	zm->dest_full = old->dest_full;
+	zm->told_in_sync = old->told_in_sync;
 	zm_take_stats(&zm->stats, &old->stats);
 }
 
@@ -867,6 +984,7 @@ static void zmirror_resume(struct dm_target *ti)
 	zm_resync_resume(zm);
 	WRITE_ONCE(zm->suspended, false);
 	zm_go_on(zm);
+	zm_retry_later(zm);
 }
 
 /*
@@ -884,7 +1002,23 @@ static const char *zm_state(const struct zmirror *zm, u32 dirty)
 		return "in_sync";
 	if (READ_ONCE(zm->paused))
 		return "paused";
+	if (dirty == zm_regions_unread(zm->regions))
+		return "degraded";
 	return zm_prezero_due(zm) ? "zeroing" : "resync";
+}
+
+static char zm_source_health(const struct zmirror *zm)
+{
+	if (READ_ONCE(zm->source_failed) || zm_regions_unread(zm->regions))
+		return 'R';
+	return 'A';
+}
+
+static char zm_dest_health(const struct zmirror *zm)
+{
+	if (!zm_dest_failed(zm->regions))
+		return 'A';
+	return READ_ONCE(zm->dest_full) ? 'N' : 'D';
 }
 
 static unsigned int zm_status_info(struct zmirror *zm, char *result,
@@ -898,9 +1032,8 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	dirty = zm_regions_dirty(zm->regions);
 
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
-	       zm_state(zm, dirty), READ_ONCE(zm->source_failed) ? 'R' : 'A',
-	       zm_dest_failed(zm->regions) ? 'D' : 'A');
-	DMEMIT(" 10 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	       zm_state(zm, dirty), zm_source_health(zm), zm_dest_health(zm));
+	DMEMIT(" 12 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
 	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
 	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
@@ -909,6 +1042,8 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	       atomic64_read(&stats->source_errors),
 	       atomic64_read(&stats->dest_errors),
 	       atomic64_read(&stats->discarded));
+	DMEMIT(" served:%lld unread:%u", atomic64_read(&stats->served),
+	       zm_regions_unread(zm->regions));
 	return sz;
 }
 
@@ -988,10 +1123,11 @@ static int zm_message_set(struct zmirror *zm, const char *name,
 static void zm_message_resume(struct zmirror *zm)
 {
 	flush_work(&zm->event_work);
+	zm_unread_forget(zm->regions);
+	WRITE_ONCE(zm->retries, 0);
 	WRITE_ONCE(zm->paused, false);
 	WRITE_ONCE(zm->source_failed, false);
-	zm_dest_attach(zm->regions);
-	zm_go_on(zm);
+	zm_attach(zm);
 }
 
 /* Regions of one kind, as ranges: 0-4,9. Too long a list is device-mapper's to see. */
@@ -1019,15 +1155,17 @@ static int zm_message_list(struct zmirror *zm, unsigned int argc, char **argv,
 	enum zm_which which;
 
 	if (argc < 2 || argc > 4) {
-		DMERR("Message list takes dirty or zero, a region and a number of regions");
+		DMERR("Message list takes dirty, zero or unread, a region and a number of regions");
 		return -EINVAL;
 	}
 	if (!strcasecmp(argv[1], "dirty")) {
 		which = ZM_DIRTY;
 	} else if (!strcasecmp(argv[1], "zero")) {
 		which = ZM_ZERO;
+	} else if (!strcasecmp(argv[1], "unread")) {
+		which = ZM_UNREAD;
 	} else {
-		DMERR("list: dirty or zero, not %s", argv[1]);
+		DMERR("list: dirty, zero or unread, not %s", argv[1]);
 		return -EINVAL;
 	}
 	if (argc > 2 && (kstrtou32(argv[2], 10, &first) || first >= total)) {

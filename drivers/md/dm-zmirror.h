@@ -42,6 +42,7 @@ struct zm_leg {
  * @skipped: sectors that resync left out, being zero on both legs
  * @fg_skipped: sectors of foreground zeroes that the destination had already
  * @discarded: sectors of foreground discards that went to the destination
+ * @served: sectors of reads that the destination served for the source
  * @source_errors: requests to the source that failed
  * @dest_errors: requests to the destination that failed
  */
@@ -52,6 +53,7 @@ struct zm_stats {
 	atomic64_t skipped;
 	atomic64_t fg_skipped;
 	atomic64_t discarded;
+	atomic64_t served;
 	atomic64_t source_errors;
 	atomic64_t dest_errors;
 };
@@ -66,9 +68,9 @@ enum zm_discard { ZM_DISCARD_EXACT, ZM_DISCARD_PASS, ZM_DISCARD_IGNORE };
 
 /* What zm_event() announces, as bit numbers. */
 enum zm_event {
-	ZM_EVENT_IN_SYNC,	/* the last dirty region became clean */
 	ZM_EVENT_DEST_FAILED,	/* the destination failed */
 	ZM_EVENT_SOURCE_FAILED,	/* a read error on the source stopped resync */
+	ZM_EVENT_UNREAD,	/* regions that could not be read were left out */
 };
 
 /**
@@ -94,9 +96,14 @@ enum zm_event {
  * @jobs: most copy jobs in flight
  * @rate: of bytes that resync writes to the destination
  * @scan_rate: of bytes that resync reads only to look for zeroes
+ * @retry: a destination that failed is tried again and again
+ * @skip: regions that cannot be read are left out
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @source_failed: resync stopped on a read error
+ * @dest_full: the destination failed because it has no space left; read only
+ *	while it is failed
+ * @told_in_sync: users know that it is in sync
  * @message_lock: lets one message in at a time; taken before any other lock
  * @no_write_zeroes: the destination has refused REQ_OP_WRITE_ZEROES
  * @no_discard_zeroes: the destination has refused a discard for zeroes
@@ -104,7 +111,10 @@ enum zm_event {
  * @resync: the background
  * @events: bits of &enum zm_event which are to be announced
  * @event_work: announces them; runs on @resync's workqueue, embedded here
- * @event_wq: where @event_work runs
+ * @sync_work: announces that it is in sync, as @event_work
+ * @retry_work: has a destination that failed used again, as @event_work
+ * @retries: how often it has done so in vain
+ * @event_wq: where these works run
  * @lock: protects @deferred and @zeroing
  * @deferred: requests that have begun after a wait, to be submitted
  * @deferred_work: submits them; embedded here
@@ -138,10 +148,14 @@ struct zmirror {
 	u32 jobs;
 	struct zm_rate rate;
 	struct zm_rate scan_rate;
+	bool retry;
+	bool skip;
 
 	bool active;
 	bool suspended;
 	bool source_failed;
+	bool dest_full;
+	bool told_in_sync;
 	struct mutex message_lock;	/* one message at a time */
 
 	bool no_write_zeroes;
@@ -152,6 +166,9 @@ struct zmirror {
 
 	unsigned long events;
 	struct work_struct event_work;
+	struct work_struct sync_work;
+	struct delayed_work retry_work;
+	unsigned int retries;
 	struct workqueue_struct *event_wq;
 
 	spinlock_t lock;		/* protects deferred and zeroing */
@@ -185,10 +202,11 @@ void zm_event(struct zmirror *zm, enum zm_event event);
  * zm_dest_error - a request to the destination has failed
  * @zm: the mirror
  * @generation: that of the operation or of the flush to which it belonged
+ * @status: how it has ended; BLK_STS_NOSPC when the destination is full
  *
  * Context: any.
  */
-void zm_dest_error(struct zmirror *zm, u32 generation);
+void zm_dest_error(struct zmirror *zm, u32 generation, blk_status_t status);
 
 /**
  * zm_op_ended - act upon what the end of an operation told

@@ -219,6 +219,28 @@ mutant "a run of regions is one too long" \
 	's/return min_t\(u32, at \+ __ffs64\(word\), end\)/return min_t(u32, at + __ffs64(word) + 1, end)/'
 mutant "a run of regions passes its end" \
 	's/return min_t\(u32, at \+ __ffs64\(word\), end\)/return at + __ffs64(word)/'
+mutant "what could not be read is copied" \
+	's/free &= ~zm_unread\(zr, chunk\);//'
+mutant "who raced with an error is left out" \
+	'/^u32 zm_copy_unread/,/^}/s/ & ~op->raced//'
+mutant "clean regions are left out" \
+	'/^u32 zm_copy_unread/,/^}/s/ & zr->dirty\[op->chunk\]//'
+mutant "what was left out is counted again" \
+	'/^u32 zm_copy_unread/,/^}/{s/ & ~op->raced &$/ \& ~op->raced;/;s/^\t *~zr->unread\[op->chunk\];//}'
+mutant "what becomes clean stays left out" \
+	's/zm_clear_unread\(zr, chunk, old\);//'
+mutant "what is left out is never forgotten" \
+	's/zm_clear_unread\(zr, chunk, ~0ULL\);/;/'
+mutant "dirty regions are read from the destination" \
+	's/if \(READ_ONCE\(zr->dirty\[chunk\]\) & zm_span\(first, last, chunk\)\)/if (0)/'
+mutant "a chunk that is dirty elsewhere is not read" \
+	's/ & zm_span\(first, last, chunk\)\)/)/'
+mutant "only the first chunk of a read is looked at" \
+	's/chunk <= last >> ZM_CHUNK_SHIFT; chunk\+\+/chunk <= first >> ZM_CHUNK_SHIFT; chunk++/'
+mutant "a failed destination is read" \
+	'/^bool zm_read_dest\(/,/^}/s/if \(!zm_dest_well\(zr, &op->generation\)\)/if (!zm_dest_well(zr, \&op->generation) \&\& 0)/'
+mutant "what a failed destination had is believed" \
+	'/^bool zm_read_dest_end/,/^}/s/return .*/return true;/'
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

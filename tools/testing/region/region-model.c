@@ -134,7 +134,7 @@ enum {
 	N_WAIT, N_COPY, N_PREZERO, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
 	N_SOURCE_ERROR, N_DEST_ERROR, N_DECLINED, N_CHANGED, N_READ_ERROR,
 	N_COPY_ERROR, N_FLUSH, N_FLUSH_ERROR, N_CUT, N_LOST, N_ATTACH,
-	N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
+	N_UNREAD, N_FORGET, N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
 };
 
 static const char * const count_names[N_COUNTS] = {
@@ -143,7 +143,8 @@ static const char * const count_names[N_COUNTS] = {
 	"zero bits set", "zero bits cleared", "source errors",
 	"destination errors", "declined", "payloads changed", "read errors",
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
-	"attached", "stale ends", "in sync", "drains", "episodes",
+	"attached", "left out", "not left out any more",
+	"reads of the destination", "reads it must not serve", "stale ends", "in sync", "drains", "episodes",
 };
 
 static u64 counts[N_COUNTS];
@@ -274,12 +275,18 @@ static u32 pick_stride(u32 n)
 
 static void check(void)
 {
-	u32 chunk, dirty = 0, zero = 0;
+	u32 chunk, dirty = 0, zero = 0, unread = 0;
 
 	for (chunk = 0; chunk < w.chunks; chunk++) {
 		u64 d = w.zr->dirty[chunk], z = w.zr->zero[chunk];
 		u64 bad;
 
+		if (w.zr->unread) {
+			unread += hweight64(w.zr->unread[chunk]);
+			if (w.zr->unread[chunk] & ~d)
+				broken(5, "chunk %u has clean regions that are left out",
+				       chunk);
+		}
 		dirty += hweight64(d);
 		zero += hweight64(z);
 		if ((d | z) & ~zm_chunk_mask(w.zr, chunk))
@@ -306,6 +313,9 @@ static void check(void)
 		broken(5, "%u dirty and %u zero regions are counted as %u and %u",
 		       dirty, zero, zm_regions_dirty(w.zr),
 		       zm_regions_zero(w.zr));
+	if (unread != zm_regions_unread(w.zr))
+		broken(5, "%u regions are left out, and counted as %u", unread,
+		       zm_regions_unread(w.zr));
 	if (shim_locks)
 		broken(4, "a lock is held");
 }
@@ -857,7 +867,7 @@ static void copy_begun(struct copy *c)
 	c->done = 0;
 	c->data = 0;
 	c->stride = pick_stride(c->op.end - c->op.start);
-	c->read_fails = one_in(150);
+	c->read_fails = one_in(w.zr->unread ? 20 : 150);
 	c->write_fails = one_in(150);
 	set_busy(&c->op, 1);
 }
@@ -920,6 +930,9 @@ static void new_copy(void)
 	if (taken) {
 		if (!c->prezero && count_others(&c->op, discards, 0))
 			broken(4, "a copy begins under a discard");
+		if (!c->prezero && w.zr->unread &&
+		    (c->op.touch & w.zr->unread[chunk]))
+			broken(5, "a copy takes what is left out");
 		if (!c->prezero &&
 		    __ffs64(c->op.touch) / max != (fls64(c->op.touch) - 1) / max)
 			broken(4, "a run of regions does not end where it is to");
@@ -1019,6 +1032,21 @@ static void prezero_ends(struct copy *c)
 		broken(5, "what was zeroed is not known zero");
 }
 
+/* What could not be read is left out, but not what somebody raced with. */
+static void copy_leaves_out(struct copy *c, u64 regions)
+{
+	u64 expected = regions & w.zr->dirty[c->op.chunk] & ~c->mixed &
+		       ~w.zr->unread[c->op.chunk];
+	u32 new = zm_copy_unread(w.zr, &c->op, regions);
+
+	counts[N_UNREAD] += new;
+	if (new != hweight64(expected))
+		broken(5, "%u regions are left out, not %#llx", new,
+		       (unsigned long long)expected);
+	if (expected & ~w.zr->unread[c->op.chunk])
+		broken(5, "what could not be read is not left out");
+}
+
 static void copy_ends(struct copy *c)
 {
 	struct zm_op *op = &c->op;
@@ -1039,6 +1067,8 @@ static void copy_ends(struct copy *c)
 		counts[N_COPY_ERROR]++;
 		dest_error(op->generation);
 	}
+	if (c->read_fails && w.zr->unread)
+		copy_leaves_out(c, op->touch & ~copied & random64());
 	note("copy %llu ends: copied %#llx, zero %#llx",
 	     (unsigned long long)c->serial, (unsigned long long)copied,
 	     (unsigned long long)zeroes);
@@ -1221,11 +1251,61 @@ static bool progress(void)
 	return false;
 }
 
+static void forget(void)
+{
+	u32 chunk;
+
+	zm_unread_forget(w.zr);
+	for (chunk = 0; w.zr->unread && chunk < w.chunks; chunk++) {
+		counts[N_FORGET]++;
+		if (w.zr->unread[chunk])
+			broken(5, "chunk %u is left out for ever", chunk);
+	}
+}
+
+/* Sectors of any number of chunks, read from the destination or not. */
+static void read_dest(void)
+{
+	struct zm_op op = { .start = below(w.len) };
+	bool clean = true, may;
+	u32 region;
+
+	op.end = op.start + 1 + below(one_in(2) ? MAX_SPAN : w.len - op.start);
+	if (op.end > w.len)
+		op.end = w.len;
+	for (region = op.start / w.region; region <= (op.end - 1) / w.region;
+	     region++)
+		if (w.zr->dirty[region / 64] >> region % 64 & 1)
+			clean = false;
+	may = zm_read_dest(w.zr, &op);
+	counts[may ? N_READ_DEST : N_READ_NOT]++;
+	if (may != (clean && !zm_dest_failed(w.zr)))
+		broken(1, "sectors %llu to %llu may%s be read from the destination",
+		       (unsigned long long)op.start, (unsigned long long)op.end,
+		       may ? "" : " not");
+	if (!may)
+		return;
+	if (!zm_read_dest_end(w.zr, &op))
+		broken(1, "what was read does not count");
+	if (one_in(200)) {
+		dest_error(op.generation);
+		if (zm_read_dest_end(w.zr, &op))
+			broken(1, "what was read from a failed destination counts");
+	}
+}
+
 static void trouble(void)
 {
 	struct flush *f = &w.flushes[below(MAX_FLUSHES)];
 
-	switch (below(24)) {
+	switch (below(28)) {
+	case 24: case 25: case 26:
+		read_dest();
+		break;
+	case 27:
+		if (one_in(8))
+			forget();
+		break;
 	case 0:
 		if (one_in(12))
 			power_cut();
@@ -1298,6 +1378,7 @@ static void converge(void)
 		if (w.lost_due)
 			dest_lost();
 		repair();
+		forget();
 		new_copy();
 		step++;
 		if (rounds++ > 100000)
@@ -1337,6 +1418,8 @@ static void start_episode(void)
 	w.zr = zm_regions_create(w.len, w.region, dirty, zero, 0, ready);
 	if (!w.zr || zm_regions_total(w.zr) != w.regions)
 		broken(5, "the state is not made");
+	if (one_in(2) && (zm_unread_alloc(w.zr) || zm_unread_alloc(w.zr)))
+		broken(5, "no room for what is left out");
 	note("episode: dirty %d, zero %d", dirty, zero);
 	check();
 }

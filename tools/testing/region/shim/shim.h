@@ -34,6 +34,8 @@ typedef u64 sector_t;
 #define READ_ONCE(x)		(x)
 #define WRITE_ONCE(x, v)	((x) = (v))
 #define ____cacheline_aligned_in_smp
+#define smp_load_acquire(p)	(*(p))
+#define smp_store_release(p, v)	(*(p) = (v))
 #define smp_rmb()		do { } while (0)
 #define smp_wmb()		do { } while (0)
 #define cond_resched()		do { } while (0)

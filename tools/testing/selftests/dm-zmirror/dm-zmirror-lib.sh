@@ -710,6 +710,7 @@ reload_mirror() # NAME SOURCE OFFSET DESTINATION OFFSET REGION [FEATURE...]
 	dm_swap "$1" "$ZM_LINE"
 }
 
+# What a message answers, in ZM_ANSWER.
 message() # NAME WORD...
 {
 	must_dm message "$1" "${*:2}"
@@ -785,6 +786,48 @@ wait_sync() # NAME [SECONDS]
 	expect_eq "dirty regions" "${ZM_ST[dirty]}" 0
 	expect_eq "regions in sync" "${ZM_ST[synced]}" "${ZM_ST[total]}"
 	expect_eq "health" "${ZM_ST[health]}" AA
+}
+
+# ---------------------------------------------------------------------------
+# Legs that can be broken and mended, SECTORS long: 256 regions of 128 sectors,
+# 4 chunks
+# ---------------------------------------------------------------------------
+
+SECTORS=32768
+# shellcheck disable=SC2034 # the tests use it
+BROKEN="0 $SECTORS error"	# passes flushes
+declare -A WELL		# tables of the legs by their names
+declare -A DISK		# what the legs are made of
+
+# A mapped device of that name.
+new_leg() # NAME
+{
+	local disk
+
+	new_loop disk $((SECTORS / 2))K || return
+	# shellcheck disable=SC2034 # the tests use it
+	DISK[$1]=$disk
+	WELL[$1]="0 $SECTORS linear $disk 0"
+	new_dm "$1" "${WELL[$1]}"
+}
+
+# Both legs, the source with data, and a mirror m.
+new_broken_pair() # FEATURE...
+{
+	new_leg src && new_leg dst || return
+	must fill "$ZM_DEV/src" 65536 || return
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 "$@"
+}
+
+mend() # LEG
+{
+	dm_swap "$1" "${WELL[$1]}" && message m resume
+}
+
+legs_are_equal()
+{
+	wait_sync m || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
 }
 
 # ---------------------------------------------------------------------------

@@ -8,31 +8,6 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-
-# shellcheck disable=SC2154 # variables are set by new_leg and new_loop
-SECTORS=32768		# of a leg: 256 regions of 128 sectors, 4 chunks
-BROKEN="0 $SECTORS error"	# passes flushes
-declare -A WELL		# tables of the legs by their names
-declare -A DISK		# what the legs are made of
-
-# A leg that can be broken and mended: a mapped device of that name.
-new_leg() # NAME
-{
-	local disk
-
-	new_loop disk $((SECTORS / 2))K || return
-	DISK[$1]=$disk
-	WELL[$1]="0 $SECTORS linear $disk 0"
-	new_dm "$1" "${WELL[$1]}"
-}
-
-new_broken_pair() # FEATURE...
-{
-	new_leg src && new_leg dst || return
-	must fill "$ZM_DEV/src" 65536 || return
-	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 "$@"
-}
-
 expect_failed_dest()
 {
 	wait_state m stopped 30 || return
@@ -45,17 +20,6 @@ break_flushes()
 {
 	need_target flakey &&
 		dm_swap dst "0 $SECTORS flakey ${DISK[dst]} 0 0 600 1 error_writes"
-}
-
-mend() # LEG
-{
-	dm_swap "$1" "${WELL[$1]}" && message m resume
-}
-
-legs_are_equal()
-{
-	wait_sync m || return
-	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
 }
 
 t_write_error()

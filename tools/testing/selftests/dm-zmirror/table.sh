@@ -237,10 +237,16 @@ bad_line "prezero with nosync" "$LINE 2 prezero nosync" \
 	'nosync and prezero exclude each other'
 bad_line "discard_zeroes with no_unmap" "$LINE 2 no_unmap discard_zeroes" \
 	'discard_zeroes and no_unmap exclude each other'
-for feature in on_dest_error:stop on_source_error:skip metadata:SRC; do
-	bad_line "$feature, which is not there yet" "$LINE 1 $feature" \
-		"not supported yet: ${feature%%:*}"
+for value in '' : :on :skip :STOP; do
+	bad_line "on_dest_error$value" "$LINE 1 on_dest_error$value" \
+		'Feature on_dest_error takes stop or retry'
 done
+for value in '' : :on :retry :SKIP; do
+	bad_line "on_source_error$value" "$LINE 1 on_source_error$value" \
+		'Feature on_source_error takes stop'
+done
+bad_line "metadata, which is not there yet" "$LINE 1 metadata:SRC" \
+	"not supported yet: metadata"
 
 # ---------------------------------------------------------------------------
 # Messages
@@ -274,13 +280,15 @@ for value in 1 63 x -64; do
 		"rate takes KiB a second, from 64, or 0, not $value"
 done
 for feature in on_dest_error on_source_error; do
-	bad_message "message set $feature, which is not there yet" \
-		"set $feature 1" "not supported yet: $feature"
+	bad_message "message set $feature maybe" "set $feature maybe" \
+		"$feature takes stop.*maybe"
 done
-bad_message "message list alone" 'list' 'list takes dirty or zero'
+bad_message "message set metadata" 'set metadata x' \
+	'not supported yet: metadata'
+bad_message "message list alone" 'list' 'list takes dirty, zero or unread'
 bad_message "message list with four words" 'list zero 0 1 2' \
-	'list takes dirty or zero'
-bad_message "message list clean" 'list clean' 'list: dirty or zero, not clean'
+	'list takes dirty, zero or unread'
+bad_message "message list clean" 'list clean' 'list: dirty, zero or unread, not clean'
 for value in -1 x 1x 99999999999 128; do
 	bad_message "message list dirty $value" "list dirty $value" \
 		"list: a region below 128, not $value"
@@ -352,6 +360,10 @@ trip 128 128 zero_detect:on ""
 trip 128 128 jobs:1
 trip 128 128 jobs:256
 trip 128 128 jobs:16 ""
+trip 128 128 on_dest_error:retry
+trip 128 128 on_dest_error:stop ""
+trip 128 128 on_source_error:skip
+trip 128 128 on_source_error:stop ""
 trip 128 128 rate:64
 trip 128 128 rate:4294967295
 trip 128 128 rate:0 ""
