@@ -816,7 +816,7 @@ void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed)
 
 /*
  * ------------------------------------------------------------------------
- * Reads of the destination
+ * What users know, and want to know
  * ------------------------------------------------------------------------
  */
 
@@ -829,6 +829,96 @@ static u64 zm_span(u64 first, u64 last, u32 chunk)
 
 	return GENMASK_ULL(to, from);
 }
+
+enum zm_again zm_verify_hold(struct zm_regions *zr, struct zm_op *op,
+			     u32 region)
+{
+	u32 chunk = region >> ZM_CHUNK_SHIFT;
+	struct zm_bucket *bucket = zm_bucket(zr, chunk);
+	u64 bit = BIT_ULL(region % ZM_CHUNK_REGIONS);
+	enum zm_again again = ZM_AGAIN_NONE;
+	unsigned long flags;
+	u32 generation;
+	u64 taken;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	taken = zr->dirty[chunk] |
+		zm_regions_under(bucket, chunk, ZM_OP_COPY);
+	if (!(taken & bit) && zm_dest_well(zr, &generation)) {
+		zm_copy_init(zr, op, chunk, bit, generation);
+		op->hold = true;
+		op->verify = true;
+		again = zm_enter(zr, bucket, op) ? ZM_AGAIN_BEGUN :
+						   ZM_AGAIN_WAITS;
+	}
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return again;
+}
+
+/* What it waited for may have made the region dirty. */
+unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
+			       bool copy)
+{
+	struct zm_bucket *bucket = zm_bucket(zr, op->chunk);
+	unsigned long flags;
+	unsigned int ended = 0;
+	struct zm_op *begun;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	if (copy)
+		zm_clear_zero(zr, op->chunk, op->touch);
+	if (copy && zm_set_dirty(zr, op->chunk, op->touch))
+		ended = ZM_ENDED_DIRTY;
+	begun = zm_leave(zr, bucket, op);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+
+	zm_tell(zr, begun);
+	return ended;
+}
+
+static unsigned int zm_chunk_marked(struct zm_regions *zr, enum zm_mark mark,
+				    u32 chunk, u64 regions)
+{
+	switch (mark) {
+	case ZM_MARK_DIRTY:
+		return zm_set_dirty(zr, chunk, regions) ? ZM_ENDED_DIRTY : 0;
+	case ZM_MARK_CLEAN:
+		return zm_clear_dirty(zr, chunk, regions) ?
+		       ZM_ENDED_IN_SYNC : 0;
+	case ZM_MARK_ZERO:
+		zm_set_zero(zr, chunk, regions);
+		return 0;
+	default:
+		zm_clear_zero(zr, chunk, regions);
+		return 0;
+	}
+}
+
+unsigned int zm_regions_mark(struct zm_regions *zr, enum zm_mark mark,
+			     u32 first, u32 end)
+{
+	unsigned int ended = 0;
+	unsigned long flags;
+	u32 chunk;
+
+	for (chunk = first >> ZM_CHUNK_SHIFT;
+	     chunk <= (end - 1) >> ZM_CHUNK_SHIFT; chunk++) {
+		struct zm_bucket *bucket = zm_bucket(zr, chunk);
+
+		spin_lock_irqsave(&bucket->lock, flags);
+		ended |= zm_chunk_marked(zr, mark, chunk,
+					 zm_span(first, end - 1, chunk));
+		spin_unlock_irqrestore(&bucket->lock, flags);
+		cond_resched();
+	}
+	return ended;
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Reads of the destination
+ * ------------------------------------------------------------------------
+ */
 
 bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op)
 {
@@ -964,8 +1054,18 @@ u32 zm_regions_unread(const struct zm_regions *zr)
 u32 zm_regions_next(const struct zm_regions *zr, enum zm_which which,
 		    u32 *first, u32 end)
 {
-	const u64 *words = which == ZM_DIRTY ? zr->dirty :
-			   which == ZM_ZERO ? zr->zero : zr->unread;
+	switch (which) {
+	case ZM_DIRTY:
+		return zm_words_next(zr->dirty, first, end);
+	case ZM_ZERO:
+		return zm_words_next(zr->zero, first, end);
+	default:
+		return zm_words_next(zr->unread, first, end);
+	}
+}
+
+u32 zm_words_next(const u64 *words, u32 *first, u32 end)
+{
 	u32 at = *first;
 	u64 word;
 

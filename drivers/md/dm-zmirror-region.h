@@ -53,6 +53,7 @@ enum zm_op_kind {
  * @hold: a copy for the sake of which writes to its regions wait
  * @dirtied: its begin made a clean region dirty
  * @skipped: zeroes which the destination is known to have already
+ * @verify: of a copy: it only looks, see zm_verify_hold()
  * @generation: the destination's failure count when the operation began
  * @blockers: earlier operations that this one waits for
  * @chunk: the chunk it is on
@@ -80,6 +81,7 @@ struct zm_op {
 	bool hold;
 	bool dirtied;
 	bool skipped;
+	bool verify;
 	u8 legs;
 	u32 generation;
 	u32 blockers;
@@ -203,6 +205,17 @@ enum zm_which { ZM_DIRTY, ZM_ZERO, ZM_UNREAD };
  */
 u32 zm_regions_next(const struct zm_regions *zr, enum zm_which which,
 		    u32 *first, u32 end);
+
+/**
+ * zm_words_next - find neighbouring regions in a bitmap
+ * @words: one word for each chunk, or NULL for an empty bitmap
+ * @first: where to start to look, a region; the first one found is stored here
+ * @end: where to end, at most the number of regions
+ *
+ * Context: any. No lock is taken.
+ * Return: as zm_regions_next().
+ */
+u32 zm_words_next(const u64 *words, u32 *first, u32 end);
 
 /**
  * zm_chunk_end - where the chunk of a sector ends
@@ -365,6 +378,56 @@ void zm_prezero_end(struct zm_regions *zr, struct zm_op *op, bool zeroed);
  */
 enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 			    unsigned int bit);
+
+/**
+ * zm_verify_hold - let nobody write to a clean region for a while
+ * @zr: the state
+ * @op: the operation, all of which is set here
+ * @region: the region
+ *
+ * As a second copy: it begins when the operations on the region that came before
+ * it have ended, and those that come after it wait until zm_verify_release().
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: see &enum zm_again; ZM_AGAIN_NONE when the region is dirty, under copy,
+ * or the destination has failed.
+ */
+enum zm_again zm_verify_hold(struct zm_regions *zr, struct zm_op *op,
+			     u32 region);
+
+/**
+ * zm_verify_release - let writes to a region go on
+ * @zr: the state
+ * @op: set by zm_verify_hold(), begun
+ * @copy: have the region copied again, for the legs differ
+ *
+ * Context: any, takes the bucket's lock with interrupts off.
+ * Return: mask of ZM_ENDED_*.
+ */
+unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
+			       bool copy);
+
+/**
+ * enum zm_mark - what a user knows of regions
+ * @ZM_MARK_DIRTY: the legs may differ
+ * @ZM_MARK_CLEAN: the legs read the same
+ * @ZM_MARK_ZERO: the destination reads as zeroes
+ * @ZM_MARK_NONZERO: the destination may not read as zeroes
+ */
+enum zm_mark { ZM_MARK_DIRTY, ZM_MARK_CLEAN, ZM_MARK_ZERO, ZM_MARK_NONZERO };
+
+/**
+ * zm_regions_mark - take over what a user knows of regions
+ * @zr: the state; with ZM_MARK_CLEAN and ZM_MARK_ZERO no operation is in flight
+ * @mark: what he knows
+ * @first: the first region
+ * @end: the region after the last one, at most the number of regions
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ * Return: mask of ZM_ENDED_*.
+ */
+unsigned int zm_regions_mark(struct zm_regions *zr, enum zm_mark mark,
+			     u32 first, u32 end);
 
 /**
  * zm_copy_data - tell that data is about to be written to the destination

@@ -15,7 +15,7 @@
  * others most of which were zero: there a head tells little.
  *
  * While somebody uses the mirror, resync gives way: few jobs run, and each reads
- * and writes a little at a time. See zm_in_use() and zm_jobs_now().
+ * and writes a little at a time. See zm_resync_in_use() and zm_jobs_now().
  */
 #include "dm-zmirror-resync.h"
 #include "dm-zmirror-compat.h"
@@ -258,7 +258,7 @@ static unsigned long zm_requests(const struct zmirror *zm)
  * Whether the mirror is in use: a request ended in the last tenth of a second.
  * Once in a jiffy is often enough to look.
  */
-static bool zm_in_use(struct zmirror *zm)
+bool zm_resync_in_use(struct zmirror *zm)
 {
 	struct zm_resync *rs = zm->resync;
 	unsigned long now = jiffies, requests;
@@ -306,7 +306,7 @@ static void zm_copy_took(struct zmirror *zm, u64 start)
 static u32 zm_jobs_now(struct zmirror *zm)
 {
 	u64 ms = div_u64(READ_ONCE(zm->resync->copy_ns), NSEC_PER_MSEC);
-	u64 jobs = zm_in_use(zm) ? max(ms, 1ULL) : ZM_NEAR_JOBS + ms;
+	u64 jobs = zm_resync_in_use(zm) ? max(ms, 1ULL) : ZM_NEAR_JOBS + ms;
 
 	return min_t(u64, jobs, READ_ONCE(zm->jobs));
 }
@@ -322,7 +322,7 @@ static u32 zm_bite(struct zmirror *zm)
 {
 	u32 bite = zm_rate_bite(&zm->rate);
 
-	return min(bite, zm_in_use(zm) ? ZM_USED_SECTORS : ZM_JOB_SECTORS);
+	return min(bite, zm_resync_in_use(zm) ? ZM_USED_SECTORS : ZM_JOB_SECTORS);
 }
 
 /* The most that one request writes to the destination, in sectors. */

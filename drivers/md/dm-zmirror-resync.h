@@ -90,6 +90,16 @@ void zm_resync_kick(struct zmirror *zm);
 void zm_resync_resume(struct zmirror *zm);
 
 /**
+ * zm_resync_in_use - whether the background should give way
+ * @zm: the mirror
+ *
+ * Context: any.
+ * Return: true when a request of users has ended within the last tenth of a
+ * second.
+ */
+bool zm_resync_in_use(struct zmirror *zm);
+
+/**
  * zm_resync_drain - wait until all jobs and announcements have ended
  * @zm: the mirror, which lets no job start
  *

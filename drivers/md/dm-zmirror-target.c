@@ -11,8 +11,10 @@
 #include "dm-zmirror-compat.h"
 #include "dm-zmirror-io.h"
 #include "dm-zmirror-resync.h"
+#include "dm-zmirror-verify.h"
 
 #include <linux/blkdev.h>
+#include <linux/ctype.h>
 #include <linux/device-mapper.h>
 #include <linux/kstrtox.h>
 #include <linux/log2.h>
@@ -591,10 +593,12 @@ static int zm_parse_legs(struct zmirror *zm, struct dm_arg_set *as)
 
 static void zm_ready(struct zm_op *op)
 {
-	if (op->kind == ZM_OP_COPY)
-		zm_resync_ready(op);
-	else
+	if (op->kind != ZM_OP_COPY)
 		zm_io_ready(op);
+	else if (op->verify)
+		zm_verify_ready(op);
+	else
+		zm_resync_ready(op);
 }
 
 static void zm_event_work(struct work_struct *work);
@@ -622,6 +626,8 @@ static int zm_make(struct zmirror *zm)
 	if (!r)
 		r = zm_resync_init(zm);
 	if (!r)
+		r = zm_verify_init(zm);
+	if (!r)
 		r = zm_io_init(zm);
 	if (r)
 		ti->error = "Cannot allocate what resync needs";
@@ -631,6 +637,7 @@ static int zm_make(struct zmirror *zm)
 static void zm_destroy(struct zmirror *zm)
 {
 	zm_io_exit(zm);
+	zm_verify_exit(zm);
 	zm_resync_exit(zm);
 	zm_regions_destroy(zm->regions);
 	if (zm->dest.dev)
@@ -841,6 +848,7 @@ static void zm_go_on(struct zmirror *zm)
 	if (READ_ONCE(zm->suspended))
 		return;
 	zm_resync_kick(zm);
+	zm_verify_kick(zm);
 	zm_look_in_sync(zm);
 }
 
@@ -891,7 +899,12 @@ static void zmirror_postsuspend(struct dm_target *ti)
 	struct zmirror *zm = ti->private;
 
 	zm_io_drain(zm);
+	zm_verify_drain(zm);
 	zm_resync_drain(zm);
+
+	mutex_lock(&zm->message_lock);
+	zm->quiesced = true;
+	mutex_unlock(&zm->message_lock);
 }
 
 static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
@@ -943,11 +956,13 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 		       dm_table_device_name(zm->ti->table));
 
 	zm_io_drain(old);
+	zm_verify_drain(old);
 	zm_resync_drain(old);
 	zm_regions_destroy(zm->regions);
 	zm->regions = old->regions;
 	old->regions = NULL;
 	zm_resync_adopt(zm, old);
+	zm_verify_adopt(zm, old);
 	zm->dest_full = old->dest_full;
 	zm->told_in_sync = old->told_in_sync;
 	zm_take_stats(&zm->stats, &old->stats);
@@ -958,6 +973,9 @@ static int zmirror_preresume(struct dm_target *ti)
 	struct zmirror *zm = ti->private;
 	struct zmirror *old;
 
+	mutex_lock(&zm->message_lock);
+	zm->quiesced = false;
+	mutex_unlock(&zm->message_lock);
 	if (zm->active)
 		return 0;
 
@@ -1025,6 +1043,7 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 				   unsigned int maxlen)
 {
 	struct zm_stats *stats = &zm->stats;
+	struct zm_verify_count verify;
 	u32 total, dirty;
 	unsigned int sz = 0;
 
@@ -1033,7 +1052,8 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
 	       zm_state(zm, dirty), zm_source_health(zm), zm_dest_health(zm));
-	DMEMIT(" 12 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	zm_verify_count(zm, &verify);
+	DMEMIT(" 15 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
 	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
 	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
@@ -1044,6 +1064,8 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	       atomic64_read(&stats->discarded));
 	DMEMIT(" served:%lld unread:%u", atomic64_read(&stats->served),
 	       zm_regions_unread(zm->regions));
+	DMEMIT(" verify:%u/%u mismatch:%u unverified:%u", verify.done,
+	       verify.total, verify.mismatch, verify.unverified);
 	return sz;
 }
 
@@ -1130,14 +1152,26 @@ static void zm_message_resume(struct zmirror *zm)
 	zm_attach(zm);
 }
 
+/* The kinds of regions that can be listed. */
+static const char * const zm_lists[] = { "dirty", "zero", "unread", "mismatch" };
+
+static u32 zm_list_next(const struct zmirror *zm, int kind, u32 *first, u32 end)
+{
+	static const enum zm_which which[] = { ZM_DIRTY, ZM_ZERO, ZM_UNREAD };
+
+	if (kind < (int)ARRAY_SIZE(which))
+		return zm_regions_next(zm->regions, which[kind], first, end);
+	return zm_words_next(zm_verify_found(zm), first, end);
+}
+
 /* Regions of one kind, as ranges: 0-4,9. Too long a list is device-mapper's to see. */
-static void zm_list_regions(struct zmirror *zm, enum zm_which which, u32 first,
-			    u32 end, char *result, unsigned int maxlen)
+static void zm_list_regions(struct zmirror *zm, int kind, u32 first, u32 end,
+			    char *result, unsigned int maxlen)
 {
 	unsigned int sz = 0;
 	u32 next;
 
-	while ((next = zm_regions_next(zm->regions, which, &first, end))) {
+	while ((next = zm_list_next(zm, kind, &first, end))) {
 		DMEMIT("%s%u", sz ? "," : "", first);
 		if (next - first > 1)
 			DMEMIT("-%u", next - 1);
@@ -1152,20 +1186,15 @@ static int zm_message_list(struct zmirror *zm, unsigned int argc, char **argv,
 {
 	u32 total = zm_regions_total(zm->regions);
 	u32 first = 0, count = total;
-	enum zm_which which;
+	int kind;
 
 	if (argc < 2 || argc > 4) {
-		DMERR("Message list takes dirty, zero or unread, a region and a number of regions");
+		DMERR("Message list takes dirty, zero, unread or mismatch, a region and a number of regions");
 		return -EINVAL;
 	}
-	if (!strcasecmp(argv[1], "dirty")) {
-		which = ZM_DIRTY;
-	} else if (!strcasecmp(argv[1], "zero")) {
-		which = ZM_ZERO;
-	} else if (!strcasecmp(argv[1], "unread")) {
-		which = ZM_UNREAD;
-	} else {
-		DMERR("list: dirty, zero or unread, not %s", argv[1]);
+	kind = match_string(zm_lists, ARRAY_SIZE(zm_lists), argv[1]);
+	if (kind < 0) {
+		DMERR("list: dirty, zero, unread or mismatch, not %s", argv[1]);
 		return -EINVAL;
 	}
 	if (argc > 2 && (kstrtou32(argv[2], 10, &first) || first >= total)) {
@@ -1176,9 +1205,129 @@ static int zm_message_list(struct zmirror *zm, unsigned int argc, char **argv,
 		DMERR("list: a number of regions, not %s", argv[3]);
 		return -EINVAL;
 	}
-	zm_list_regions(zm, which, first, first + min(count, total - first),
+	zm_list_regions(zm, kind, first, first + min(count, total - first),
 			result, maxlen);
 	return 1;
+}
+
+static const char * const zm_marks[] = {
+	[ZM_MARK_DIRTY] = "dirty",
+	[ZM_MARK_CLEAN] = "clean",
+	[ZM_MARK_ZERO] = "zero",
+	[ZM_MARK_NONZERO] = "nonzero",
+};
+
+/*
+ * The next of some ranges, as the message list prints them: "5" or "0-4". Returns
+ * where the following one begins, or NULL when this is none.
+ */
+static char *zm_next_range(char *at, u32 total, u32 *first, u32 *end)
+{
+	char *after;
+	u64 from, to;
+
+	if (!isdigit(*at))
+		return NULL;
+	from = simple_strtoull(at, &after, 10);
+	to = from;
+	if (*after == '-' && isdigit(after[1]))
+		to = simple_strtoull(after + 1, &after, 10);
+	if (from > to || to >= total || (*after && *after != ','))
+		return NULL;
+	if (*after == ',' && !*++after)
+		return NULL;
+	*first = from;
+	*end = to + 1;
+	return after;
+}
+
+/*
+ * What would be a promise speaks of this moment, so that nothing may be in flight.
+ * The other two are on the safe side at any time.
+ */
+static int zm_message_mark(struct zmirror *zm, unsigned int argc, char **argv)
+{
+	u32 total = zm_regions_total(zm->regions), first, end;
+	unsigned int ended = 0;
+	char *at;
+	int mark;
+
+	if (argc != 3) {
+		DMERR("Message mark takes dirty, clean, zero or nonzero, and ranges of regions");
+		return -EINVAL;
+	}
+	mark = match_string(zm_marks, ARRAY_SIZE(zm_marks), argv[1]);
+	if (mark < 0) {
+		DMERR("mark: dirty, clean, zero or nonzero, not %s", argv[1]);
+		return -EINVAL;
+	}
+	if ((mark == ZM_MARK_CLEAN || mark == ZM_MARK_ZERO) && !zm->quiesced) {
+		DMERR("mark: %s only while the device is suspended", argv[1]);
+		return -EBUSY;
+	}
+	for (at = argv[2]; at && *at;)
+		at = zm_next_range(at, total, &first, &end);
+	if (!at || !*argv[2]) {
+		DMERR("mark: ranges of regions below %u, not %s", total,
+		      argv[2]);
+		return -EINVAL;
+	}
+	for (at = argv[2]; *at;) {
+		at = zm_next_range(at, total, &first, &end);
+		ended |= zm_regions_mark(zm->regions, mark, first, end);
+	}
+	zm_op_ended(zm, ended);
+	return 0;
+}
+
+/* The sectors to verify, if there are any words: a first one and a number. */
+static int zm_message_verify_range(struct zmirror *zm, unsigned int argc,
+				   char **argv, sector_t *start, sector_t *len)
+{
+	u64 first, nr;
+
+	*start = 0;
+	*len = zm->ti->len;
+	if (!argc)
+		return 0;
+	if (argc != 2) {
+		DMERR("Message verify takes repair, and a sector and a number of sectors; or stop");
+		return -EINVAL;
+	}
+	if (kstrtou64(argv[0], 10, &first) || first >= zm->ti->len) {
+		DMERR("verify: a sector below %llu, not %s",
+		      (unsigned long long)zm->ti->len, argv[0]);
+		return -EINVAL;
+	}
+	if (kstrtou64(argv[1], 10, &nr) || !nr || nr > zm->ti->len - first) {
+		DMERR("verify: a number of sectors up to %llu, not %s",
+		      (unsigned long long)(zm->ti->len - first), argv[1]);
+		return -EINVAL;
+	}
+	*start = first;
+	*len = nr;
+	return 0;
+}
+
+static int zm_message_verify(struct zmirror *zm, unsigned int argc, char **argv)
+{
+	bool repair = argc > 1 && !strcasecmp(argv[1], "repair");
+	sector_t start, len;
+	int r;
+
+	if (argc == 2 && !strcasecmp(argv[1], "stop")) {
+		zm_verify_stop(zm);
+		return 0;
+	}
+	r = zm_message_verify_range(zm, argc - 1 - repair, argv + 1 + repair,
+				    &start, &len);
+	if (r)
+		return r;
+	r = zm_verify_start(zm, start, len, repair);
+	if (r)
+		DMERR("verify: %s", r == -EBUSY ? "one is under way" :
+						  "Cannot allocate buffers");
+	return r;
 }
 
 static int zm_message(struct zmirror *zm, unsigned int argc, char **argv,
@@ -1203,6 +1352,10 @@ static int zm_message(struct zmirror *zm, unsigned int argc, char **argv,
 	}
 	if (!strcasecmp(argv[0], "list"))
 		return zm_message_list(zm, argc, argv, result, maxlen);
+	if (!strcasecmp(argv[0], "mark"))
+		return zm_message_mark(zm, argc, argv);
+	if (!strcasecmp(argv[0], "verify"))
+		return zm_message_verify(zm, argc, argv);
 	DMERR("Unknown message: %s", argv[0]);
 	return -EINVAL;
 }

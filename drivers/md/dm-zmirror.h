@@ -23,6 +23,7 @@
 #include "dm-zmirror-region.h"
 
 struct zm_resync;
+struct zm_verify;
 
 /**
  * struct zm_leg - a device that is mirrored, or mirrored to
@@ -100,6 +101,8 @@ enum zm_event {
  * @skip: regions that cannot be read are left out
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
+ * @quiesced: it is suspended, and nothing is in flight; protected by
+ *	@message_lock
  * @source_failed: resync stopped on a read error
  * @dest_full: the destination failed because it has no space left; read only
  *	while it is failed
@@ -109,6 +112,7 @@ enum zm_event {
  * @no_discard_zeroes: the destination has refused a discard for zeroes
  * @zeroes: a page of zeroes, in a circle so that it has any length
  * @resync: the background
+ * @verify: comparisons of the legs
  * @events: bits of &enum zm_event which are to be announced
  * @event_work: announces them; runs on @resync's workqueue, embedded here
  * @sync_work: announces that it is in sync, as @event_work
@@ -153,6 +157,7 @@ struct zmirror {
 
 	bool active;
 	bool suspended;
+	bool quiesced;
 	bool source_failed;
 	bool dest_full;
 	bool told_in_sync;
@@ -163,6 +168,7 @@ struct zmirror {
 	struct page_list zeroes;
 
 	struct zm_resync *resync;
+	struct zm_verify *verify;
 
 	unsigned long events;
 	struct work_struct event_work;

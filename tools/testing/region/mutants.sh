@@ -241,6 +241,32 @@ mutant "a failed destination is read" \
 	'/^bool zm_read_dest\(/,/^}/s/if \(!zm_dest_well\(zr, &op->generation\)\)/if (!zm_dest_well(zr, \&op->generation) \&\& 0)/'
 mutant "what a failed destination had is believed" \
 	'/^bool zm_read_dest_end/,/^}/s/return .*/return true;/'
+mutant "a comparison holds nobody" \
+	'/^enum zm_again zm_verify_hold/,/^}/s/op->hold = true;//'
+mutant "dirty regions are compared" \
+	'/^enum zm_again zm_verify_hold/,/^}/s/taken = zr->dirty\[chunk\] \|/taken =/'
+mutant "regions under copy are compared" \
+	'/^enum zm_again zm_verify_hold/,/^}/{s/taken = zr->dirty\[chunk\] \|/taken = zr->dirty[chunk];/;/zm_regions_under/d}'
+mutant "a failed destination is compared" \
+	'/^enum zm_again zm_verify_hold/,/^}/s/zm_dest_well\(zr, &generation\)/(zm_dest_well(zr, \&generation) || true)/'
+mutant "what differs stays clean" \
+	'/^unsigned int zm_verify_release/,/^}/s/if \(copy && zm_set_dirty.*/if (0)/'
+mutant "what differs stays zero" \
+	'/^unsigned int zm_verify_release/,/^}/s/zm_clear_zero\(.*/;/'
+mutant "who waits for a comparison waits for ever" \
+	'/^unsigned int zm_verify_release/,/^}/s/zm_tell\(zr, begun\);//'
+mutant "a comparison that differs does not tell" \
+	'/^unsigned int zm_verify_release/,/^}/s/ended = ZM_ENDED_DIRTY;/;/'
+mutant "a mark stops before its last chunk" \
+	'/^unsigned int zm_regions_mark/,/^}/s/<= \(end - 1\)/< (end - 1)/'
+mutant "a mark goes one too far" \
+	's/zm_span\(first, end - 1, chunk\)\);/zm_span(first, end, chunk));/'
+mutant "a span begins with its word" \
+	's/unsigned int from = first > base .*/unsigned int from = 0;/'
+mutant "what is marked dirty is not told" \
+	's/return zm_set_dirty\(zr, chunk, regions\) \? ZM_ENDED_DIRTY : 0;/zm_set_dirty(zr, chunk, regions); return 0;/'
+mutant "what is marked clean is not told" \
+	'/^static unsigned int zm_chunk_marked/,/^}/s/ZM_ENDED_IN_SYNC : 0;/0 : 0;/'
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

@@ -75,6 +75,7 @@ struct copy {
 	u32 done;
 	u32 stride;
 	bool prezero;		/* it only zeroes the destination */
+	bool looks;		/* it only compares */
 	bool read_fails;
 	bool write_fails;
 	u64 mixed;
@@ -134,7 +135,7 @@ enum {
 	N_WAIT, N_COPY, N_PREZERO, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
 	N_SOURCE_ERROR, N_DEST_ERROR, N_DECLINED, N_CHANGED, N_READ_ERROR,
 	N_COPY_ERROR, N_FLUSH, N_FLUSH_ERROR, N_CUT, N_LOST, N_ATTACH,
-	N_UNREAD, N_FORGET, N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
+	N_VERIFY, N_MARK, N_UNREAD, N_FORGET, N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
 };
 
 static const char * const count_names[N_COUNTS] = {
@@ -143,7 +144,7 @@ static const char * const count_names[N_COUNTS] = {
 	"zero bits set", "zero bits cleared", "source errors",
 	"destination errors", "declined", "payloads changed", "read errors",
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
-	"attached", "left out", "not left out any more",
+	"attached", "regions compared", "marks", "left out", "not left out any more",
 	"reads of the destination", "reads it must not serve", "stale ends", "in sync", "drains", "episodes",
 };
 
@@ -862,7 +863,8 @@ static void copy_begun(struct copy *c)
 		broken(4, "a clean region is copied");
 	if (c->prezero && (c->op.touch & w.zr->zero[c->op.chunk]))
 		broken(2, "a region that is zero is zeroed");
-	counts[c->prezero ? N_PREZERO : c->op.hold ? N_AGAIN : N_COPY]++;
+	counts[c->looks ? N_VERIFY : c->prezero ? N_PREZERO :
+	       c->op.hold ? N_AGAIN : N_COPY]++;
 	c->phase = c->prezero ? WRITING : MOVING;
 	c->done = 0;
 	c->data = 0;
@@ -920,6 +922,7 @@ static void new_copy(void)
 	c->buffer = w.buffers[c - w.copies];
 	c->serial = ++w.serial;
 	c->prezero = one_in(8);
+	c->looks = false;
 	from = one_in(2) ? 0 : below(64);
 	max = 1 + below(one_in(4) ? 64 : 6);
 	remember();
@@ -948,6 +951,7 @@ static void next_again(struct copy *c)
 	c->again &= c->again - 1;
 	c->serial = ++w.serial;
 	c->prezero = false;
+	c->looks = false;
 	remember();
 	switch (zm_copy_again(w.zr, &c->op, c->again_chunk, bit)) {
 	case ZM_AGAIN_NONE:
@@ -962,6 +966,88 @@ static void next_again(struct copy *c)
 		break;
 	}
 	check_bits(0, 0, 0, "the begin of a second copy");
+}
+
+static bool under_copy(u32 chunk, u64 bit)
+{
+	u32 i;
+
+	for (i = 0; i < MAX_COPIES; i++)
+		if (w.copies[i].phase != FREE &&
+		    w.copies[i].op.chunk == chunk &&
+		    (w.copies[i].op.touch & bit))
+			return true;
+	return false;
+}
+
+/* A region that is clean is held, to be compared. */
+static void new_verify(void)
+{
+	u32 region = below(w.regions), i;
+	u64 bit = 1ULL << region % 64;
+	struct copy *c = NULL;
+	bool may;
+
+	for (i = 0; i < MAX_COPIES; i++)
+		if (w.copies[i].phase == FREE && !w.copies[i].again)
+			c = &w.copies[i];
+	if (!c)
+		return;
+	may = !(w.zr->dirty[region / 64] & bit) && !zm_dest_failed(w.zr) &&
+	      !under_copy(region / 64, bit);
+	c->buffer = w.buffers[c - w.copies];
+	c->serial = ++w.serial;
+	c->prezero = false;
+	c->looks = true;
+	remember();
+	switch (zm_verify_hold(w.zr, &c->op, region)) {
+	case ZM_AGAIN_NONE:
+		if (may)
+			broken(5, "region %u cannot be compared", region);
+		break;
+	case ZM_AGAIN_BEGUN:
+		if (!may)
+			broken(1, "region %u should not be compared", region);
+		copy_begun(c);
+		break;
+	case ZM_AGAIN_WAITS:
+		if (!may)
+			broken(1, "region %u should not be compared", region);
+		c->phase = WAITING;
+		waits(&c->op, c->serial);
+		break;
+	}
+	check_bits(0, 0, 0, "the begin of a comparison");
+}
+
+/*
+ * What was read of the source must be on both legs still, if the region is clean
+ * and the destination was well all the time.
+ */
+static void verify_ends(struct copy *c)
+{
+	struct zm_op *op = &c->op;
+	bool copy = one_in(4);
+	u32 len = op->end - op->start, chunk = op->chunk, i;
+	u64 regions = op->touch;
+	unsigned int ended;
+
+	if (!(w.zr->dirty[chunk] & regions) && zm_read_dest_end(w.zr, op) &&
+	    !w.unnoticed)
+		for (i = 0; i < len; i++)
+			if (c->buffer[i] != w.leg[1][op->start + i] ||
+			    c->buffer[i] != w.leg[0][op->start + i])
+				broken(1, "sector %llu of a region that is held differs",
+				       (unsigned long long)op->start + i);
+	let_go = 0;
+	ending_copy = c;
+	ended = zm_verify_release(w.zr, op, copy);
+	check_bits(chunk, 0, 0, "the end of a comparison");
+	check_ended(ended, let_go, 0, 0);
+	if (copy && !let_go && (~w.zr->dirty[chunk] & regions))
+		broken(1, "a region that differs is clean");
+	if (copy && !let_go && (w.zr->zero[chunk] & regions))
+		broken(2, "a region that differs is known to be zero");
 }
 
 static void copy_reads(struct copy *c)
@@ -1101,6 +1187,8 @@ static void copy_steps(struct copy *c)
 {
 	if (c->phase == MOVING)
 		copy_reads(c);
+	else if (c->looks)
+		verify_ends(c);
 	else if (c->done < c->op.end - c->op.start)
 		copy_writes(c);
 	else if (c->prezero)
@@ -1263,6 +1351,59 @@ static void forget(void)
 	}
 }
 
+/* A mark does what it says, to the regions from @first on, and to no others. */
+static void mark_regions(enum zm_mark mark, u32 first, u32 end)
+{
+	bool of_dirty = mark == ZM_MARK_DIRTY || mark == ZM_MARK_CLEAN;
+	bool on = mark == ZM_MARK_DIRTY || mark == ZM_MARK_ZERO;
+	unsigned int ended;
+	u32 region;
+
+	counts[N_MARK]++;
+	remember();
+	ended = zm_regions_mark(w.zr, mark, first, end);
+	for (region = 0; region < w.regions; region++) {
+		bool in = region >= first && region < end;
+		u32 chunk = region / 64, bit = region % 64;
+		bool dirty = old_dirty[chunk] >> bit & 1;
+		bool zero = old_zero[chunk] >> bit & 1;
+
+		if (in && of_dirty)
+			dirty = on;
+		if (in && !of_dirty)
+			zero = on;
+		if ((w.zr->dirty[chunk] >> bit & 1) != dirty ||
+		    (w.zr->zero[chunk] >> bit & 1) != zero)
+			broken(5, "a mark of %u to %u is wrong at region %u",
+			       first, end, region);
+	}
+	check_ended(ended, 0, 0, 0);
+}
+
+/* On the safe side at any time. */
+static void mark_safely(void)
+{
+	u32 first = below(w.regions);
+	u32 end = first + 1 + below(one_in(2) ? 3 : w.regions - first);
+
+	if (end > w.regions)
+		end = w.regions;
+	mark_regions(one_in(2) ? ZM_MARK_DIRTY : ZM_MARK_NONZERO, first, end);
+}
+
+/* A promise that is true: nothing is in flight. */
+static void mark_truly(void)
+{
+	bool clean = one_in(2);
+	u64 *wrong = clean ? w.differ_mask : w.nonzero_mask;
+	u32 first = below(w.regions), end = first;
+
+	while (end < w.regions && !(wrong[end / 64] >> end % 64 & 1))
+		end++;
+	if (end > first && !w.unnoticed)
+		mark_regions(clean ? ZM_MARK_CLEAN : ZM_MARK_ZERO, first, end);
+}
+
 /* Sectors of any number of chunks, read from the destination or not. */
 static void read_dest(void)
 {
@@ -1305,6 +1446,10 @@ static void trouble(void)
 	case 27:
 		if (one_in(8))
 			forget();
+		else if (one_in(4))
+			mark_safely();
+		else
+			new_verify();
 		break;
 	case 0:
 		if (one_in(12))
@@ -1362,6 +1507,8 @@ static void drain(void)
 		if (!hlist_empty(&w.zr->buckets[i].in_flight) ||
 		    !list_empty(&w.zr->buckets[i].waiting))
 			broken(4, "an operation is left in a list");
+	if (one_in(2))
+		mark_truly();
 }
 
 /* Resync to the end, whatever happens on the way. */

@@ -285,10 +285,10 @@ for feature in on_dest_error on_source_error; do
 done
 bad_message "message set metadata" 'set metadata x' \
 	'not supported yet: metadata'
-bad_message "message list alone" 'list' 'list takes dirty, zero or unread'
+bad_message "message list alone" 'list' 'list takes dirty, zero, unread or mismatch'
 bad_message "message list with four words" 'list zero 0 1 2' \
-	'list takes dirty, zero or unread'
-bad_message "message list clean" 'list clean' 'list: dirty, zero or unread, not clean'
+	'list takes dirty, zero, unread or mismatch'
+bad_message "message list clean" 'list clean' 'list: dirty, zero, unread or mismatch, not clean'
 for value in -1 x 1x 99999999999 128; do
 	bad_message "message list dirty $value" "list dirty $value" \
 		"list: a region below 128, not $value"
@@ -297,7 +297,32 @@ for value in 0 -1 x 99999999999; do
 	bad_message "message list zero 0 $value" "list zero 0 $value" \
 		"list: a number of regions, not $value"
 done
-bad_message "message verify, which is not there yet" 'verify' 'verify'
+bad_message "message verify with a word" 'verify all' 'verify takes repair'
+bad_message "message verify with a start alone" 'verify 0' 'verify takes repair'
+bad_message "message verify stop with a word" 'verify stop now' \
+	'verify: a sector below .*, not stop'
+bad_message "message verify repair with three words" 'verify repair 0 8 8' \
+	'verify takes repair'
+for value in -1 x 16384; do
+	bad_message "message verify $value" "verify $value 8" \
+		"verify: a sector below 16384, not $value"
+done
+for value in 0 -1 x 16377; do
+	bad_message "message verify 8 $value" "verify 8 $value" \
+		"verify: a number of sectors up to 16376, not $value"
+done
+bad_message "message mark alone" 'mark' 'mark takes dirty, clean'
+bad_message "message mark without ranges" 'mark dirty' 'mark takes dirty'
+bad_message "message mark with two words" 'mark dirty 0 1' 'mark takes dirty'
+bad_message "message mark wrong" 'mark wrong 0' 'mark: dirty, clean.*not wrong'
+for value in 128 0-128 4-3 x 1x -1 1- 1-2-3 0, ,0 0,,1 0,128 99999999999999999999; do
+	bad_message "message mark dirty $value" "mark dirty $value" \
+		"mark: ranges of regions below 128, not $value"
+done
+for value in clean zero; do
+	bad_message "message mark $value of a mirror in use" "mark $value 0" \
+		"mark: $value only while the device is suspended"
+done
 
 t_nothing_changed()
 {
@@ -475,7 +500,8 @@ t_status()
 	expect_like "status" "$line" "^0 $LENGTH zmirror $regions/$regions 128 \
 (resync|in_sync|paused|stopped) [A-Z][A-Z] [0-9]+ dirty:[0-9]+ zero:[0-9]+ \
 read:[0-9]+ copied:[0-9]+ zeroed:[0-9]+ skipped:[0-9]+ fg_skipped:[0-9]+ \
-source_errors:[0-9]+ dest_errors:[0-9]+( [a-z_]+:[0-9]+)*\$"
+source_errors:[0-9]+ dest_errors:[0-9]+ discarded:[0-9]+ served:[0-9]+ \
+unread:[0-9]+ verify:[0-9]+/[0-9]+ mismatch:[0-9]+ unverified:[0-9]+\$"
 
 	# shellcheck disable=SC2086 # words
 	set -- $line

@@ -301,6 +301,30 @@ def poke(path, *offsets):
             os.pwrite(fd, b"\x01", int(offset))
 
 
+def ranges(numbers):
+    """As the message list prints regions: 0-4,9."""
+    words = []
+    for number in sorted(numbers):
+        if words and words[-1][1] == number - 1:
+            words[-1][1] = number
+        else:
+            words.append([number, number])
+    return ",".join(str(a) if a == b else "%d-%d" % (a, b) for a, b in words)
+
+
+def flip(path, piece, count, seed):
+    """Flips one bit in each of so many pieces of a file; says in which."""
+    piece, rng = int(piece), random.Random(int(seed))
+    with open(path, "r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        pieces = rng.sample(range(size // piece), int(count))
+        for number in pieces:
+            at = number * piece + rng.randrange(piece)
+            byte = os.pread(file.fileno(), 1, at)[0] ^ 1 << rng.randrange(8)
+            os.pwrite(file.fileno(), bytes((byte,)), at)
+    return [ranges(pieces)]
+
+
 def copy(source, path, piece):
     buf = mmap.mmap(-1, int(piece))
     at = 0
@@ -490,7 +514,7 @@ COMMANDS = {
     "remove": dm_remove, "attach": loop_attach, "detach": loop_detach,
     "addpart": part_add,
     "make": make, "link": link, "unlink": unlink,
-    "fill": fill, "poke": poke, "copy": copy, "io": io, "equal": equal,
+    "fill": fill, "poke": poke, "flip": flip, "copy": copy, "io": io, "equal": equal,
     "zero": zero, "allocated": allocated, "log": log,
 }
 
