@@ -40,8 +40,24 @@ mkdir -p "$out"
 running=()
 
 # Each guest has a folder of its own; two run side by side, for none keeps more
-# than one processor busy.
+# than one processor busy. With several processors QEMU's emulation may run into
+# the breakpoint by which one of them patches code while another executes it: that
+# guest is started again.
 guest() # KERNEL PART [OPTION of run.sh...]
+{
+	local tries=3
+
+	while [ "$tries" -gt 0 ]; do
+		one_guest "$@" && return
+		grep -q 'Oops: int3:' "$out/$1-$2/log" || break
+		tries=$((tries - 1))
+	done
+	echo "bench.sh: $2 on $1 failed; the end of its log:" >&2
+	tail -n 20 "$out/$1-$2/log" >&2
+	return 1
+}
+
+one_guest() # KERNEL PART [OPTION of run.sh...]
 {
 	local dir=$out/$1-$2
 
@@ -52,11 +68,7 @@ guest() # KERNEL PART [OPTION of run.sh...]
 	"$vm/run.sh" --kernel "$1" --out "$dir" "${@:3}" -- \
 		env ZM_RESULTS=/out/files/results ZM_FLOOR=/out/files/floor.ko \
 		${quick:+QUICK=1} "$here/bench-guest.py" "$2" \
-		>"$dir/log" 2>&1 || {
-		echo "bench.sh: $2 on $1 failed; the end of its log:" >&2
-		tail -n 20 "$dir/log" >&2
-		return 1
-	}
+		>"$dir/log" 2>&1
 }
 
 queue() # COMMAND...
