@@ -61,7 +61,7 @@ static inline void zm_keep_write_zeroes(struct queue_limits *to,
  * @bdev: a device
  *
  * It is made of devices whose granules do not fit together. Newer kernels do not
- * tell: the larger granule counts, which is a multiple of the other.
+ * tell.
  */
 static inline bool zm_discard_misaligned(struct block_device *bdev)
 {
@@ -88,17 +88,19 @@ static inline void zm_mark_single(struct bio *bio)
 }
 
 /*
- * The arguments of what dm_io calls when a request has ended, and whether any
- * part of the request failed. Newer kernels tell apart what a device does not
- * support.
+ * The arguments of what dm_io calls when a request has ended, whether any
+ * part of the request failed, and whether it is known that this is because the device
+ * does not support it, which only newer kernels tell.
  */
 #ifdef ZM_DM_IO_UNSUP
 #define ZM_IO_NOTIFY_ARGS	\
 	unsigned long failed, unsigned long unsupported, void *context
 #define ZM_IO_FAILED		(failed | unsupported)
+#define ZM_IO_UNSUPPORTED	(!failed && unsupported)
 #else
 #define ZM_IO_NOTIFY_ARGS	unsigned long failed, void *context
 #define ZM_IO_FAILED		(failed)
+#define ZM_IO_UNSUPPORTED	false
 #endif
 
 /**

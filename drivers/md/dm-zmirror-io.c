@@ -10,6 +10,7 @@
 #include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
 #include <linux/dm-io.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/math.h>
 #include <linux/mm.h>
@@ -21,6 +22,7 @@
  * ------------------------------------------------------------------------
  */
 
+#define ZM_FREEZE_MS	5U	/* between two looks at what is in flight */
 #define ZM_MOST_PAGES	8192U	/* sectors of zero pages for one operation */
 
 enum zm_io_kind {
@@ -29,6 +31,7 @@ enum zm_io_kind {
 	ZM_IO_READ_DEST,	/* a read that has failed on the source */
 	ZM_IO_OP,		/* an operation on regions */
 	ZM_IO_DEST_FLUSH,
+	ZM_IO_SOURCE_FLUSH,
 };
 
 /*
@@ -70,6 +73,22 @@ static struct zm_io *zm_io(struct bio *bio)
 static struct bio *zm_io_bio(struct zm_io *io)
 {
 	return dm_bio_from_per_bio_data(io, sizeof(struct zm_io));
+}
+
+/* The leg that has all that was written: the source, as long as it is there. */
+static const struct zm_leg *zm_truth(const struct zmirror *zm)
+{
+	return READ_ONCE(zm->truth);
+}
+
+/* @sector counts from the start of the mirror. */
+static void zm_remap_to_truth(struct zmirror *zm, struct bio *bio,
+			      sector_t sector)
+{
+	const struct zm_leg *leg = zm_truth(zm);
+
+	bio_set_dev(bio, leg->dev->bdev);
+	bio->bi_iter.bi_sector = leg->start + sector;
 }
 
 /* @sector counts from the start of the mirror. */
@@ -127,14 +146,30 @@ static unsigned int zm_io_failed(struct zm_io *io, blk_status_t source_status)
 	return failed;
 }
 
-static void zm_io_finish(struct zm_io *io, struct bio *bio,
-			 blk_status_t source_status)
+/*
+ * The bio itself has been to the destination, for the source is gone. Parts of it
+ * may have gone there too, which are those of zeroes.
+ */
+static unsigned int zm_gone_failed(struct zm_io *io, blk_status_t *error)
+{
+	if (!*error)
+		*error = io->dest_status;
+	if (!*error)
+		return 0;
+	if (!zm_declined(io, *error))
+		atomic64_inc(&io->zm->stats.dest_errors);
+	return ZM_DEST;
+}
+
+static void zm_io_finish(struct zm_io *io, struct bio *bio, blk_status_t *error)
 {
 	struct zmirror *zm = io->zm;
 	unsigned int failed = 0, ended;
 
-	if (unlikely(source_status || io->dest_status))
-		failed = zm_io_failed(io, source_status);
+	if (unlikely(!(io->op.legs & ZM_SOURCE)))
+		failed = zm_gone_failed(io, error);
+	else if (unlikely(*error || io->dest_status))
+		failed = zm_io_failed(io, *error);
 	if (unlikely(zm_payload_changed(io, bio)))
 		failed |= ZM_DEST;
 
@@ -152,20 +187,76 @@ static void zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
 	else
 		zm_flush_end(zm->regions, &io->flush);
 
-	/* What happens to the destination is no affair of the user's. */
-	*error = BLK_STS_OK;
+	/* What happens to the destination is no affair of the user's, as a rule. */
+	if (!zm_source_gone(zm->regions))
+		*error = BLK_STS_OK;
+}
+
+/*
+ * Whether a write that failed on the source has done on the destination what it was
+ * to do, so that the user need not know of it if the destination takes over. Where
+ * the destination was left out, its regions are dirty, and it cannot.
+ */
+static bool zm_may_take_over(const struct zm_io *io, blk_status_t status)
+{
+	struct zmirror *zm = io->zm;
+
+	return READ_ONCE(zm->failover) && (io->op.legs & ZM_SOURCE) &&
+	       ((io->op.legs & ZM_DEST) || io->op.skipped) &&
+	       !io->dest_status && !zm_declined(io, status) &&
+	       !zm_dest_failed(zm->regions) && !zm_regions_dirty(zm->regions);
+}
+
+/*
+ * Keeps a bio that failed on the source until it is decided whether the destination
+ * takes over. If it is a write its operation stays in flight meanwhile.
+ */
+static void zm_hold(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zm->lock, flags);
+	bio_list_add(&zm->held, bio);
+	/* Under the lock, as in zm_dest_later(). */
+	queue_delayed_work(zm->wq, &zm->source_work, 0);
+	spin_unlock_irqrestore(&zm->lock, flags);
+}
+
+static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
+{
+	if (unlikely(*error) && zm_may_take_over(io, *error)) {
+		atomic64_inc(&io->zm->stats.source_errors);
+		zm_hold(io, bio);
+		return DM_ENDIO_INCOMPLETE;
+	}
+	zm_io_finish(io, bio, error);
+	return DM_ENDIO_DONE;
+}
+
+static int zm_source_flush_end(struct zm_io *io, struct bio *bio)
+{
+	struct zmirror *zm = io->zm;
+
+	atomic64_inc(&zm->stats.source_errors);
+	if (!READ_ONCE(zm->failover) || zm_dest_failed(zm->regions))
+		return DM_ENDIO_DONE;
+	zm_hold(io, bio);
+	return DM_ENDIO_INCOMPLETE;
 }
 
 /*
  * Whether a read that failed on the source may be sent to the destination. What
  * was a try only, or would not wait, is not worth it; and what is kept beside the
- * data to check it belongs to the source.
+ * data to check it belongs to the source. While the destination is being zeroed, a
+ * region that becomes dirty after this is asked may be zeroed before it is read.
  */
 static bool zm_read_elsewhere(struct zm_io *io, struct bio *bio,
 			      blk_status_t status)
 {
 	if ((bio->bi_opf & (REQ_RAHEAD | REQ_NOWAIT | REQ_INTEGRITY)) ||
-	    status == BLK_STS_AGAIN || status == BLK_STS_NOTSUPP)
+	    status == BLK_STS_AGAIN || status == BLK_STS_NOTSUPP ||
+	    zm_prezero_busy(io->zm))
 		return false;
 	return zm_read_dest(io->zm->regions, &io->op);
 }
@@ -181,6 +272,7 @@ static void zm_read_again(struct zm_io *io, struct bio *bio)
 	bio->bi_status = BLK_STS_OK;
 	bio->bi_iter = io->payload;
 	bio->bi_opf &= ~REQ_POLLED;
+	WRITE_ONCE(bio->bi_cookie, BLK_QC_T_NONE);
 	atomic_set(&bio->__bi_remaining, 1);
 	bio_clear_flag(bio, BIO_CHAIN);
 	bio_clear_flag(bio, BIO_QOS_THROTTLED);
@@ -231,11 +323,12 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	if (io->kind == ZM_IO_OP) {
 		if (!atomic_dec_and_test(&io->legs))
 			return DM_ENDIO_INCOMPLETE;
-		zm_io_finish(io, bio, *error);
-		return DM_ENDIO_DONE;
+		return zm_op_end_io(io, bio, error);
 	}
 	if (io->kind == ZM_IO_DEST_FLUSH)
 		zm_dest_flush_end(io, error);
+	else if (unlikely(*error) && io->kind == ZM_IO_SOURCE_FLUSH)
+		return zm_source_flush_end(io, bio);
 	else if (unlikely(*error) && io->kind != ZM_IO_PASS)
 		return zm_read_failed(io, bio, error);
 	else if (io->kind == ZM_IO_READ_DEST)
@@ -244,21 +337,26 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 }
 
 /*
- * A request to the destination has ended, or a part of one. If it is the last,
- * the source's bio has ended before, and ends once more now for device-mapper.
- * What controls I/O by cgroups must not count that: it has seen the first time.
+ * A bio that has ended before ends once more, for device-mapper. What controls I/O
+ * by cgroups must not count that: it has seen the first time.
  */
-static void zm_dest_put(struct zm_io *io)
+static void zm_end_again(struct bio *bio)
 {
-	struct bio *bio;
-
-	if (!atomic_dec_and_test(&io->legs))
-		return;
-	bio = zm_io_bio(io);
-	atomic_set(&io->legs, 1);
 	bio_clear_flag(bio, BIO_QOS_THROTTLED);
 	bio_clear_flag(bio, BIO_QOS_MERGED);
 	bio_endio(bio);
+}
+
+/*
+ * A request to the destination has ended, or a part of one. If it is the last,
+ * the source's bio has ended before.
+ */
+static void zm_dest_put(struct zm_io *io)
+{
+	if (!atomic_dec_and_test(&io->legs))
+		return;
+	atomic_set(&io->legs, 1);
+	zm_end_again(zm_io_bio(io));
 }
 
 static void zm_dest_later(struct zm_io *io)
@@ -268,8 +366,9 @@ static void zm_dest_later(struct zm_io *io)
 
 	spin_lock_irqsave(&zm->lock, flags);
 	list_add_tail(&io->zeroing, &zm->zeroing);
-	spin_unlock_irqrestore(&zm->lock, flags);
+	/* Under the lock: without it, the mirror may be gone once it is taken. */
 	queue_work(zm->wq, &zm->zeroing_work);
+	spin_unlock_irqrestore(&zm->lock, flags);
 }
 
 /*
@@ -423,11 +522,27 @@ static int zm_complete(struct bio *bio)
 }
 
 /*
- * Sends an operation that has begun to its legs. Returns false when it has
- * none, so that the bio is complete.
+ * Sends an operation to the destination alone, for the source is gone. Zeroes that
+ * come without data are made in the way that the destination knows.
  */
-static __always_inline bool zm_io_submit(struct zmirror *zm, struct zm_io *io,
-					 struct bio *bio)
+static noinline int zm_submit_gone(struct zmirror *zm, struct zm_io *io,
+				   struct bio *bio)
+{
+	if (bio_op(bio) == REQ_OP_WRITE_ZEROES) {
+		zm_dest_later(io);
+		return DM_MAPIO_SUBMITTED;
+	}
+	bio_set_dev(bio, zm->dest.dev->bdev);
+	bio->bi_iter.bi_sector = zm->dest.start + io->op.start;
+	return DM_MAPIO_REMAPPED;
+}
+
+/*
+ * Sends an operation that has begun to its legs, or ends it if it has none. Returns
+ * DM_MAPIO_REMAPPED if the bio is still to be submitted, or DM_MAPIO_SUBMITTED.
+ */
+static __always_inline int zm_io_submit(struct zmirror *zm, struct zm_io *io,
+					struct bio *bio)
 {
 	unsigned int legs = io->op.legs;
 
@@ -436,7 +551,9 @@ static __always_inline bool zm_io_submit(struct zmirror *zm, struct zm_io *io,
 	    unlikely(io->op.kind != ZM_OP_WRITE))
 		zm_io_begun(io);
 	if (unlikely(!legs))
-		return false;
+		return zm_complete(bio);
+	if (unlikely(legs == ZM_DEST))
+		return zm_submit_gone(zm, io, bio);
 
 	/*
 	 * Once the destination's bio is submitted it may end at any moment,
@@ -448,7 +565,7 @@ static __always_inline bool zm_io_submit(struct zmirror *zm, struct zm_io *io,
 		bio->bi_opf &= ~REQ_NOWAIT;
 		zm_submit_dest(zm, io, bio);
 	}
-	return true;
+	return DM_MAPIO_REMAPPED;
 }
 
 void zm_io_ready(struct zm_op *op)
@@ -459,8 +576,9 @@ void zm_io_ready(struct zm_op *op)
 
 	spin_lock_irqsave(&zm->lock, flags);
 	bio_list_add(&zm->deferred, zm_io_bio(io));
-	spin_unlock_irqrestore(&zm->lock, flags);
+	/* Under the lock, as in zm_dest_later(). */
 	queue_work(zm->wq, &zm->deferred_work);
+	spin_unlock_irqrestore(&zm->lock, flags);
 }
 
 static void zm_submit_deferred(struct work_struct *work)
@@ -483,10 +601,8 @@ static void zm_submit_deferred(struct work_struct *work)
 			bio_set_dev(bio, zm->dest.dev->bdev);
 			bio->bi_iter.bi_sector = zm->dest.start + io->op.start;
 			submit_bio_noacct(bio);
-		} else if (zm_io_submit(zm, io, bio)) {
+		} else if (zm_io_submit(zm, io, bio) == DM_MAPIO_REMAPPED) {
 			submit_bio_noacct(bio);
-		} else {
-			zm_complete(bio);
 		}
 	}
 	blk_finish_plug(&plug);
@@ -508,14 +624,18 @@ static void zm_pages_done(ZM_IO_NOTIFY_ARGS)
 }
 
 /*
- * Whether the destination has failed or just cannot do it is for resync to find
- * out, which does it in another way.
+ * What the destination just cannot do, resync does in another way. Where that is not
+ * told, it is one that does not offer any more what it had.
  */
 static void zm_asked_done(ZM_IO_NOTIFY_ARGS)
 {
 	struct zm_io *io = context;
+	bool refused = ZM_IO_UNSUPPORTED ||
+		       !zm_zero_offered(io->zm, io->op.kind == ZM_OP_ZEROES);
 
-	if (ZM_IO_FAILED && !READ_ONCE(io->dest_status))
+	if (ZM_IO_FAILED && !refused)
+		WRITE_ONCE(io->dest_status, BLK_STS_IOERR);
+	else if (ZM_IO_FAILED && !READ_ONCE(io->dest_status))
 		WRITE_ONCE(io->dest_status, BLK_STS_NOTSUPP);
 	zm_dest_put(io);
 }
@@ -587,19 +707,123 @@ static void zm_make_zeroes(struct work_struct *work)
 
 /*
  * ------------------------------------------------------------------------
+ * The source fails
+ * ------------------------------------------------------------------------
+ */
+
+/* Whether there are bios that are held, and how many of them are operations. */
+static bool zm_held(struct zmirror *zm, u32 *ops)
+{
+	struct bio *bio;
+	u32 all = 0, nr = 0;
+
+	spin_lock_irq(&zm->lock);
+	bio_list_for_each(bio, &zm->held) {
+		nr += zm_io(bio)->kind == ZM_IO_OP;
+		all++;
+	}
+	spin_unlock_irq(&zm->lock);
+	*ops = nr;
+	return all;
+}
+
+/* All is at rest, and somebody is held. */
+static bool zm_take_over(struct zmirror *zm)
+{
+	if (zm_source_gone(zm->regions))
+		return true;
+	if (!READ_ONCE(zm->failover) || zm_dest_failed(zm->regions) ||
+	    zm_regions_dirty(zm->regions))
+		return false;
+
+	/* Who waits for one that is held begins as soon as that ends. */
+	WRITE_ONCE(zm->truth, &zm->dest);
+	zm_source_leave(zm->regions);
+	zm_event(zm, ZM_EVENT_FAILED_OVER);
+	return true;
+}
+
+/*
+ * What is held has failed on the source; on the destination it is there. If the
+ * destination takes over it has succeeded, and the source is what lacks it.
+ */
+static void zm_let_held_go(struct zmirror *zm, bool over)
+{
+	struct bio_list bios;
+	struct bio *bio;
+
+	spin_lock_irq(&zm->lock);
+	bios = zm->held;
+	bio_list_init(&zm->held);
+	spin_unlock_irq(&zm->lock);
+
+	while ((bio = bio_list_pop(&bios))) {
+		struct zm_io *io = zm_io(bio);
+
+		if (io->kind == ZM_IO_OP)
+			zm_op_ended(zm, zm_op_end(zm->regions, &io->op,
+						  ZM_SOURCE));
+		if (over)
+			bio->bi_status = BLK_STS_OK;
+		io->kind = ZM_IO_PASS;
+		zm_end_again(bio);
+	}
+}
+
+/*
+ * Decides whether the destination takes over from a source that fails. It can only
+ * if it has all that was acknowledged, and this must not change while that is found
+ * out. So no request begins, and those in flight end, or fail on the source as well
+ * and are held. Then nothing is under way to either leg: no region is dirty, or one
+ * is, and if the destination has failed it shows.
+ *
+ * A flush may still be under way, or fail from here on: what it had to make stable is
+ * on the destination all the same, and who asked for it is told.
+ */
+static void zm_source_work(struct work_struct *work)
+{
+	struct zmirror *zm = container_of(to_delayed_work(work),
+					  struct zmirror, source_work);
+	bool over;
+	u32 nr;
+
+	if (!zm_held(zm, &nr))
+		return;
+	zm_freeze(zm->regions);
+	if (zm_in_flight(zm->regions) != nr) {
+		queue_delayed_work(zm->wq, &zm->source_work,
+				   msecs_to_jiffies(ZM_FREEZE_MS));
+		return;
+	}
+	over = zm_take_over(zm);
+	zm_let_held_go(zm, over);
+	zm_thaw(zm->regions);
+}
+
+/*
+ * ------------------------------------------------------------------------
  * Mapping
  * ------------------------------------------------------------------------
  */
 
 static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 {
+	bool gone = zm_source_gone(zm->regions);
+
 	if (!dm_bio_get_target_bio_nr(bio)) {
+		if (gone)
+			return zm_complete(bio);
+		io->kind = ZM_IO_SOURCE_FLUSH;
 		bio_set_dev(bio, zm->source.dev->bdev);
 		return DM_MAPIO_REMAPPED;
 	}
 
-	/* In async mode nobody was told that the destination has anything. */
-	if (READ_ONCE(zm->async) || zm_dest_failed(zm->regions))
+	/*
+	 * In async mode nobody was told that the destination has anything, but
+	 * for what was written before it was set.
+	 */
+	if (!gone && (zm_dest_failed(zm->regions) ||
+		      (READ_ONCE(zm->async) && !zm_flush_needed(zm->regions))))
 		return zm_complete(bio);
 	io->kind = ZM_IO_DEST_FLUSH;
 	zm_flush_begin(zm->regions, &io->flush);
@@ -627,19 +851,25 @@ static void zm_set_zeroes(struct zm_io *io, struct bio *bio)
 {
 	io->op.kind = ZM_OP_ZEROES;
 	io->op.droppable = !(bio->bi_opf & (REQ_NOUNMAP | REQ_FUA));
+
+	/* There is no zeroing that is stable when it ends: it is copied. */
+	if (bio->bi_opf & REQ_FUA)
+		io->op.source_only = true;
 }
 
 /*
  * A destination that is to stay allocated is not discarded. The region module
  * makes dirty what the destination is left out of. Returns false for a discard
- * that the source cannot do: it leaves that as it is, and so must it leave the
- * destination.
+ * that the source cannot do, or the destination if that has taken over: it leaves
+ * that leg as it is, and so must it leave the other.
  */
 static bool zm_set_discard(struct zm_io *io)
 {
 	struct zmirror *zm = io->zm;
+	const struct zm_leg *truth = zm_truth(zm);
 
-	if (!bdev_max_discard_sectors(zm->source.dev->bdev))
+	if (!bdev_max_discard_sectors(truth->dev->bdev) ||
+	    (zm->no_unmap && truth == &zm->dest))
 		return false;
 	io->op.kind = ZM_OP_DISCARD;
 	io->op.pass = zm->discard == ZM_DISCARD_PASS;
@@ -710,9 +940,7 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	/* From here on, one that waits may be gone. */
 	if (!zm_op_begin(zm->regions, &io->op))
 		return DM_MAPIO_SUBMITTED;
-	if (zm_io_submit(zm, io, bio))
-		return DM_MAPIO_REMAPPED;
-	return zm_complete(bio);
+	return zm_io_submit(zm, io, bio);
 }
 
 int zm_io_map(struct dm_target *ti, struct bio *bio)
@@ -724,6 +952,8 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 	io->zm = zm;
 	io->kind = ZM_IO_PASS;
 	io->op.start = sector;
+	if (time_before(READ_ONCE(zm->used), jiffies))
+		WRITE_ONCE(zm->used, jiffies);
 
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH) && !bio_sectors(bio))
 		return zm_map_flush(zm, io, bio);
@@ -733,7 +963,7 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 		io->op.end = sector + bio_sectors(bio);
 		io->payload = bio->bi_iter;
 		zm_mark_single(bio);
-		zm_remap_to_source(zm, bio, sector);
+		zm_remap_to_truth(zm, bio, sector);
 		return DM_MAPIO_REMAPPED;
 	}
 	return zm_map_op(zm, io, bio);
@@ -749,6 +979,8 @@ int zm_io_init(struct zmirror *zm)
 {
 	spin_lock_init(&zm->lock);
 	bio_list_init(&zm->deferred);
+	bio_list_init(&zm->held);
+	INIT_DELAYED_WORK(&zm->source_work, zm_source_work);
 	INIT_WORK(&zm->deferred_work, zm_submit_deferred);
 	INIT_LIST_HEAD(&zm->zeroing);
 	INIT_WORK(&zm->zeroing_work, zm_make_zeroes);
@@ -767,6 +999,7 @@ int zm_io_init(struct zmirror *zm)
 
 void zm_io_drain(struct zmirror *zm)
 {
+	flush_delayed_work(&zm->source_work);
 	flush_work(&zm->deferred_work);
 	flush_work(&zm->zeroing_work);
 }

@@ -37,10 +37,12 @@
  * in conflict, in flight or waiting. So it never waits for a later one, the
  * order is first come, first served, and no circle can form. Whoever waits is
  * held up by somebody in flight in the end: where nobody is in flight, nobody
- * waits.
+ * waits. But for a bucket that is frozen: those that come meanwhile wait for that
+ * too, and are let go together, in their order.
  */
 struct zm_bucket {
 	spinlock_t lock;		/* protects the lists and the bits */
+	bool frozen;			/* no operation begins */
 	struct hlist_head in_flight;
 	struct list_head waiting;
 } ____cacheline_aligned_in_smp;
@@ -59,11 +61,21 @@ struct zm_bucket {
  * counters may wrap: a chunk not written for 2^31 flushes then looks as if it
  * had not been flushed, which is the safe side.
  *
+ * @used is the newest epoch in which a write of users ended on the destination.
+ *
  * @failures counts the failures of the destination. An operation that began
  * before a failure must not make a region clean after it, even if its own
  * write succeeded: what the destination acknowledged shortly before it failed
  * may have been in its volatile cache.
+ *
+ * @trouble has a bit for each thing that keeps requests from the shortest way, which
+ * so is one test.
  */
+#define ZM_DEST_FAILED	1	/* the destination is not used */
+#define ZM_LOST_DUE	2	/* what it has lost has not been made dirty */
+#define ZM_FROZEN	4	/* buckets are frozen, or may be */
+#define ZM_SOURCE_GONE	8	/* the source is not used */
+
 struct zm_regions {
 	sector_t len;			/* sectors */
 	u32 region_shift;		/* log2 of a region's sectors */
@@ -84,8 +96,9 @@ struct zm_regions {
 
 	atomic_t epoch;
 	atomic_t flushed;
+	u32 used;
 	atomic_t failures;
-	atomic_t dest_failed;
+	atomic_t trouble;
 };
 
 static struct zm_bucket *zm_bucket(struct zm_regions *zr, u32 chunk)
@@ -290,17 +303,30 @@ static u64 zm_race(struct zm_bucket *bucket, struct zm_op *op)
 }
 
 /*
- * Whether the destination may be used, and how often it has failed so far. The
+ * What trouble there is, and how often the destination has failed so far. The
  * count is read before the flag, and zm_dest_fail() raises them in the other
  * order: an operation that still finds the destination well has the old count,
  * and its end does not believe a success.
  */
-static bool zm_dest_well(const struct zm_regions *zr, u32 *generation)
+static int zm_trouble(const struct zm_regions *zr, u32 *generation)
 {
 	*generation = atomic_read(&zr->failures);
 	/* Pairs with the barrier of zm_dest_fail(). */
 	smp_rmb();
-	return !zm_dest_failed(zr);
+	return atomic_read(&zr->trouble);
+}
+
+static bool zm_dest_well(const struct zm_regions *zr, u32 *generation)
+{
+	return !(zm_trouble(zr, generation) & ZM_DEST_FAILED);
+}
+
+/* Whether the background may do something to the destination. */
+static bool zm_may_copy(const struct zm_regions *zr,
+			const struct zm_bucket *bucket, u32 *generation)
+{
+	return !(zm_trouble(zr, generation) &
+		 (ZM_DEST_FAILED | ZM_SOURCE_GONE)) && !bucket->frozen;
 }
 
 /*
@@ -363,6 +389,25 @@ static void zm_decide_discard(struct zm_regions *zr, struct zm_op *op)
 }
 
 /*
+ * Where the source is gone. What it would have to be sent is remembered, but for
+ * zeroes that are there already.
+ */
+static void zm_decide_gone(struct zm_regions *zr, struct zm_op *op)
+{
+	op->known_zero = 0;
+	op->skipped = op->kind == ZM_OP_ZEROES &&
+		      !(op->touch & ~zr->zero[op->chunk]);
+	if (op->skipped && op->droppable) {
+		op->legs = 0;
+		return;
+	}
+	op->legs = ZM_DEST;
+	if (op->kind != ZM_OP_ZEROES)
+		zm_clear_zero(zr, op->chunk, op->touch);
+	zm_set_dirty(zr, op->chunk, op->touch);
+}
+
+/*
  * The table of the foreground, for an operation of whose regions @copied are
  * under copy. There the destination must be left out, for the copy may write
  * older data at the same time. The bucket's lock is held, and no operation in
@@ -373,6 +418,10 @@ static noinline void zm_decide(struct zm_regions *zr, struct zm_op *op,
 {
 	bool dest_well = zm_dest_well(zr, &op->generation);
 
+	if (unlikely(zm_source_gone(zr))) {
+		zm_decide_gone(zr, op);
+		return;
+	}
 	if (op->kind == ZM_OP_ZEROES && zm_skip_zeroes(zr, op))
 		return;
 
@@ -398,7 +447,7 @@ static bool zm_decide_plain(struct zm_regions *zr, struct zm_op *op)
 	u64 bits = zr->dirty[op->chunk] | zr->zero[op->chunk];
 
 	if (op->kind != ZM_OP_WRITE || op->source_only || (op->touch & bits) ||
-	    !zm_dest_well(zr, &op->generation))
+	    zm_trouble(zr, &op->generation))
 		return false;
 	op->legs = ZM_SOURCE | ZM_DEST;
 	return true;
@@ -437,7 +486,8 @@ static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 static bool zm_enter(struct zm_regions *zr, struct zm_bucket *bucket,
 		     struct zm_op *op)
 {
-	op->blockers = zm_count_blockers(bucket, op);
+	op->frozen = bucket->frozen;
+	op->blockers = zm_count_blockers(bucket, op) + op->frozen;
 	if (op->blockers) {
 		list_add_tail(&op->list, &bucket->waiting);
 		return false;
@@ -447,7 +497,8 @@ static bool zm_enter(struct zm_regions *zr, struct zm_bucket *bucket,
 }
 
 /*
- * Begins those of which @op was the last blocker. One of them
+ * Begins those of which @op was the last blocker; without an @op, those which have
+ * waited for the thaw only. One of them
  * may turn out to have nothing to do, which ends it at once: whoever waits for
  * it stands behind it in the list, so one pass finds all. The bucket's lock is
  * held; returns the chain of operations that have begun, for zm_tell().
@@ -460,7 +511,12 @@ static noinline struct zm_op *zm_let_go(struct zm_regions *zr,
 	struct zm_op *first = NULL, **tail = &first;
 
 	list_for_each_entry_safe(waiter, safe, &bucket->waiting, list) {
-		waiter->blockers -= zm_conflict(op, waiter);
+		if (op) {
+			waiter->blockers -= zm_conflict(op, waiter);
+		} else {
+			waiter->blockers -= waiter->frozen;
+			waiter->frozen = false;
+		}
 		for (begun = first; begun; begun = begun->next)
 			if (!begun->legs)
 				waiter->blockers -= zm_conflict(begun, waiter);
@@ -505,15 +561,13 @@ bool zm_op_begin(struct zm_regions *zr, struct zm_op *op)
 	zm_op_map(zr, op);
 	bucket = zm_bucket(zr, op->chunk);
 	spin_lock_irq(&bucket->lock);
-	begun = hlist_empty(&bucket->in_flight);
-	if (likely(begun)) {
-		/* Nobody is there to wait for, or to race with. */
-		if (!zm_decide_plain(zr, op))
-			zm_decide(zr, op, 0);
+	/* Nobody is there to wait for, or to race with. */
+	begun = likely(hlist_empty(&bucket->in_flight)) &&
+		likely(zm_decide_plain(zr, op));
+	if (likely(begun))
 		zm_take_off(zr, bucket, op);
-	} else {
+	else
 		begun = zm_enter(zr, bucket, op);
-	}
 	spin_unlock_irq(&bucket->lock);
 	return begun;
 }
@@ -534,8 +588,11 @@ static noinline unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
 
 	if (failed & (ZM_DEST | ZM_STALE))
 		zm_clear_zero(zr, chunk, op->touch);
-	if (failed)
-		return zm_set_dirty(zr, chunk, op->touch) ? ZM_ENDED_DIRTY : 0;
+	if (failed) {
+		/* They may have been dirty, but not free to copy: a discard's. */
+		zm_set_dirty(zr, chunk, op->touch);
+		return ZM_ENDED_DIRTY;
+	}
 
 	switch (op->kind) {
 	case ZM_OP_WRITE:
@@ -556,6 +613,9 @@ static noinline unsigned int zm_settle(struct zm_regions *zr, struct zm_op *op,
 	default:
 		return op->touch & zr->dirty[chunk] ? ZM_ENDED_DIRTY : 0;
 	}
+	/* Where the source is gone, it is the source that has not got it. */
+	if (!(op->legs & ZM_SOURCE))
+		return 0;
 	return zm_clear_dirty(zr, chunk, good) ? ZM_ENDED_IN_SYNC : 0;
 }
 
@@ -579,7 +639,11 @@ unsigned int zm_op_end(struct zm_regions *zr, struct zm_op *op,
 	if (trace_zmirror_end_enabled())
 		trace_zmirror_end(zr->dev, op, zm_whole(zr, op), failed);
 	if (op->legs & ZM_DEST) {
-		zr->written[op->chunk] = atomic_read(&zr->epoch);
+		u32 epoch = atomic_read(&zr->epoch);
+
+		zr->written[op->chunk] = epoch;
+		if (READ_ONCE(zr->used) != epoch)
+			WRITE_ONCE(zr->used, epoch);
 		if (unlikely(op->generation != (u32)atomic_read(&zr->failures)))
 			failed |= ZM_STALE;
 	}
@@ -654,7 +718,7 @@ bool zm_copy_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	free &= ~zm_regions_under(bucket, chunk, ZM_OP_DISCARD);
 	free &= ~zm_unread(zr, chunk);
 	free &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
-	if (free && zm_dest_well(zr, &generation)) {
+	if (free && zm_may_copy(zr, bucket, &generation)) {
 		zm_copy_init(zr, op, chunk, zm_first_run(free, max),
 			     generation);
 		begun = zm_enter(zr, bucket, op);
@@ -674,7 +738,7 @@ enum zm_again zm_copy_again(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = zm_dirty_and_free(zr, bucket, chunk);
-	if ((free & BIT_ULL(bit)) && zm_dest_well(zr, &generation)) {
+	if ((free & BIT_ULL(bit)) && zm_may_copy(zr, bucket, &generation)) {
 		zm_copy_init(zr, op, chunk, BIT_ULL(bit), generation);
 		op->hold = true;
 		again = zm_enter(zr, bucket, op) ? ZM_AGAIN_BEGUN :
@@ -709,6 +773,12 @@ int zm_unread_alloc(struct zm_regions *zr)
 	return 0;
 }
 
+void zm_unread_take(struct zm_regions *zr, struct zm_regions *from)
+{
+	if (!zr->unread)
+		swap(zr->unread, from->unread);
+}
+
 /* What a second copy had to wait for may have made its region clean. */
 u32 zm_copy_unread(struct zm_regions *zr, struct zm_op *op, u64 regions)
 {
@@ -718,7 +788,7 @@ u32 zm_copy_unread(struct zm_regions *zr, struct zm_op *op, u64 regions)
 
 	spin_lock_irqsave(&bucket->lock, flags);
 	new = regions & zr->dirty[op->chunk] & ~op->raced &
-	      ~zr->unread[op->chunk];
+	      ~zm_unread(zr, op->chunk);
 	zr->unread[op->chunk] |= new;
 	atomic_add(hweight64(new), &zr->nr_unread);
 	spin_unlock_irqrestore(&bucket->lock, flags);
@@ -788,7 +858,7 @@ bool zm_prezero_begin(struct zm_regions *zr, struct zm_op *op, u32 chunk,
 	todo = zm_dirty_and_free(zr, bucket, chunk) & ~zr->zero[chunk];
 	todo &= GENMASK_ULL(ZM_CHUNK_REGIONS - 1, from);
 	if (todo && (!next || (todo & BIT_ULL(from))) &&
-	    zm_dest_well(zr, &generation)) {
+	    zm_may_copy(zr, bucket, &generation)) {
 		zm_copy_init(zr, op, chunk, zm_first_run(todo, max),
 			     generation);
 		begun = zm_enter(zr, bucket, op);
@@ -844,7 +914,7 @@ enum zm_again zm_verify_hold(struct zm_regions *zr, struct zm_op *op,
 	spin_lock_irqsave(&bucket->lock, flags);
 	taken = zr->dirty[chunk] |
 		zm_regions_under(bucket, chunk, ZM_OP_COPY);
-	if (!(taken & bit) && zm_dest_well(zr, &generation)) {
+	if (!(taken & bit) && zm_may_copy(zr, bucket, &generation)) {
 		zm_copy_init(zr, op, chunk, bit, generation);
 		op->hold = true;
 		op->verify = true;
@@ -927,7 +997,9 @@ bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op)
 	u32 chunk;
 
 	if (!zm_dest_well(zr, &op->generation))
-		return false;
+		return zm_source_gone(zr);
+	if (zm_source_gone(zr))
+		return true;
 	for (chunk = first >> ZM_CHUNK_SHIFT;
 	     chunk <= last >> ZM_CHUNK_SHIFT; chunk++)
 		if (READ_ONCE(zr->dirty[chunk]) & zm_span(first, last, chunk))
@@ -937,7 +1009,8 @@ bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op)
 
 bool zm_read_dest_end(const struct zm_regions *zr, const struct zm_op *op)
 {
-	return op->generation == (u32)atomic_read(&zr->failures);
+	return op->generation == (u32)atomic_read(&zr->failures) ||
+	       zm_source_gone(zr);
 }
 
 /*
@@ -970,11 +1043,22 @@ void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush)
 	} while (!atomic_try_cmpxchg(&zr->flushed, &old, flush->epoch));
 }
 
+bool zm_flush_needed(const struct zm_regions *zr)
+{
+	return (s32)(READ_ONCE(zr->used) - (u32)atomic_read(&zr->flushed)) > 0;
+}
+
 bool zm_dest_fail(struct zm_regions *zr, u32 generation)
 {
-	if (generation != (u32)atomic_read(&zr->failures) ||
-	    atomic_cmpxchg(&zr->dest_failed, 0, 1))
+	int old = atomic_read(&zr->trouble);
+
+	if (generation != (u32)atomic_read(&zr->failures))
 		return false;
+	do {
+		if (old & ZM_DEST_FAILED)
+			return false;
+	} while (!atomic_try_cmpxchg(&zr->trouble, &old,
+				     old | ZM_DEST_FAILED | ZM_LOST_DUE));
 
 	/* The flag first, then the count: see zm_dest_well(). */
 	smp_wmb();
@@ -1005,24 +1089,101 @@ bool zm_dest_lost(struct zm_regions *zr)
 {
 	u32 flushed = atomic_read(&zr->flushed);
 	bool dirtied = false;
+	unsigned int i;
 	u32 chunk;
 
+	/* Who has seen the old count has recorded what it wrote. */
+	for (i = 0; i < ZM_BUCKETS; i++) {
+		spin_lock_irq(&zr->buckets[i].lock);
+		spin_unlock_irq(&zr->buckets[i].lock);
+	}
 	for (chunk = 0; chunk < zr->nr_chunks; chunk++) {
 		if ((s32)(READ_ONCE(zr->written[chunk]) - flushed) > 0)
 			dirtied |= zm_chunk_lost(zr, chunk);
 		cond_resched();
 	}
+	atomic_andnot(ZM_LOST_DUE, &zr->trouble);
 	return dirtied;
 }
 
 void zm_dest_attach(struct zm_regions *zr)
 {
-	atomic_set(&zr->dest_failed, 0);
+	int old = atomic_read(&zr->trouble);
+
+	do {
+		if (old & ZM_LOST_DUE)
+			return;
+	} while (!atomic_try_cmpxchg(&zr->trouble, &old,
+				     old & ~ZM_DEST_FAILED));
 }
 
 bool zm_dest_failed(const struct zm_regions *zr)
 {
-	return atomic_read(&zr->dest_failed);
+	return atomic_read(&zr->trouble) & ZM_DEST_FAILED;
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * The source is gone
+ * ------------------------------------------------------------------------
+ */
+
+void zm_freeze(struct zm_regions *zr)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	/* Before the first bucket is: nobody takes the short way any more. */
+	atomic_or(ZM_FROZEN, &zr->trouble);
+	for (i = 0; i < ZM_BUCKETS; i++) {
+		spin_lock_irqsave(&zr->buckets[i].lock, flags);
+		zr->buckets[i].frozen = true;
+		spin_unlock_irqrestore(&zr->buckets[i].lock, flags);
+	}
+}
+
+u32 zm_in_flight(struct zm_regions *zr)
+{
+	unsigned long flags;
+	const struct zm_op *op;
+	unsigned int i;
+	u32 nr = 0;
+
+	for (i = 0; i < ZM_BUCKETS; i++) {
+		spin_lock_irqsave(&zr->buckets[i].lock, flags);
+		hlist_for_each_entry(op, &zr->buckets[i].in_flight, node)
+			nr++;
+		spin_unlock_irqrestore(&zr->buckets[i].lock, flags);
+	}
+	return nr;
+}
+
+void zm_source_leave(struct zm_regions *zr)
+{
+	atomic_or(ZM_SOURCE_GONE, &zr->trouble);
+}
+
+void zm_thaw(struct zm_regions *zr)
+{
+	struct zm_op *begun;
+	unsigned long flags;
+	unsigned int i;
+
+	for (i = 0; i < ZM_BUCKETS; i++) {
+		spin_lock_irqsave(&zr->buckets[i].lock, flags);
+		zr->buckets[i].frozen = false;
+		begun = zm_let_go(zr, &zr->buckets[i], NULL);
+		spin_unlock_irqrestore(&zr->buckets[i].lock, flags);
+		zm_tell(zr, begun);
+		cond_resched();
+	}
+	/* After the last bucket is: from here on there is a short way. */
+	atomic_andnot(ZM_FROZEN, &zr->trouble);
+}
+
+bool zm_source_gone(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->trouble) & ZM_SOURCE_GONE;
 }
 
 /*

@@ -54,6 +54,7 @@ enum zm_op_kind {
  * @dirtied: its begin made a clean region dirty
  * @skipped: zeroes which the destination is known to have already
  * @verify: of a copy: it only looks, see zm_verify_hold()
+ * @frozen: it waits for zm_thaw(), besides its blockers
  * @generation: the destination's failure count when the operation began
  * @blockers: earlier operations that this one waits for
  * @chunk: the chunk it is on
@@ -82,6 +83,7 @@ struct zm_op {
 	bool dirtied;
 	bool skipped;
 	bool verify;
+	bool frozen;
 	u8 legs;
 	u32 generation;
 	u32 blockers;
@@ -451,6 +453,15 @@ void zm_copy_data(struct zm_regions *zr, struct zm_op *op, u64 regions);
 int zm_unread_alloc(struct zm_regions *zr);
 
 /**
+ * zm_unread_take - take over the room for regions that are left out
+ * @zr: the state, which may have none
+ * @from: a state that is not used any more
+ *
+ * Context: no operation is in flight on either.
+ */
+void zm_unread_take(struct zm_regions *zr, struct zm_regions *from);
+
+/**
  * zm_copy_unread - leave regions out that could not be read
  * @zr: the state, with zm_unread_alloc() called
  * @op: a copy that is about to end
@@ -485,7 +496,8 @@ void zm_unread_forget(struct zm_regions *zr);
  * reached the destination.
  *
  * Context: any.
- * Return: true when all its regions are clean, and the destination is well.
+ * Return: true when all its regions are clean, and the destination is well; or the
+ * destination is the truth.
  */
 bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op);
 
@@ -495,7 +507,7 @@ bool zm_read_dest(const struct zm_regions *zr, struct zm_op *op);
  * @op: as set by zm_read_dest()
  *
  * Context: any.
- * Return: true unless the destination has failed meanwhile.
+ * Return: true unless the destination has failed meanwhile, and is not the truth.
  */
 bool zm_read_dest_end(const struct zm_regions *zr, const struct zm_op *op);
 
@@ -539,6 +551,15 @@ void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush);
 void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush);
 
 /**
+ * zm_flush_needed - whether users have something on the destination to flush
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: true when a write of theirs has reached it that is not known to be stable.
+ */
+bool zm_flush_needed(const struct zm_regions *zr);
+
+/**
  * zm_dest_fail - the destination has failed
  * @zr: the state
  * @generation: of the operation or of the flush that failed
@@ -568,7 +589,9 @@ bool zm_dest_lost(struct zm_regions *zr);
 
 /**
  * zm_dest_attach - the destination is to be used again
- * @zr: the state; zm_dest_lost() has ended since the destination failed
+ * @zr: the state
+ *
+ * Does nothing as long as zm_dest_lost() has not ended since the destination failed.
  *
  * Context: any.
  */
@@ -582,5 +605,56 @@ void zm_dest_attach(struct zm_regions *zr);
  * Return: true when it has failed.
  */
 bool zm_dest_failed(const struct zm_regions *zr);
+
+/**
+ * zm_freeze - let no operation begin for a while
+ * @zr: the state
+ *
+ * Requests that come from here on wait for zm_thaw(), and copies do not begin. What
+ * waits already for others goes on when they end.
+ *
+ * Context: any, takes the buckets' locks in turn, with interrupts off. Calls of this
+ * and of zm_thaw() must not run at the same time.
+ */
+void zm_freeze(struct zm_regions *zr);
+
+/**
+ * zm_in_flight - how many operations are in flight
+ * @zr: the state
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ * Return: their number; exact if it does not change meanwhile.
+ */
+u32 zm_in_flight(struct zm_regions *zr);
+
+/**
+ * zm_source_leave - do without the source
+ * @zr: the state, frozen; no region is dirty, and the destination is well
+ *
+ * From here on the destination is the truth: all goes there and nowhere else, and a
+ * dirty region is one that the source may not have.
+ *
+ * Context: any.
+ */
+void zm_source_leave(struct zm_regions *zr);
+
+/**
+ * zm_thaw - let operations begin again
+ * @zr: the state, frozen
+ *
+ * Calls the ready function for each operation that has waited for it.
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ */
+void zm_thaw(struct zm_regions *zr);
+
+/**
+ * zm_source_gone - whether the destination is the truth
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: true after zm_source_leave().
+ */
+bool zm_source_gone(const struct zm_regions *zr);
 
 #endif

@@ -30,7 +30,6 @@
 #include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/part_stat.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -46,6 +45,9 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time
 #define ZM_NEAR_JOBS		4U	/* keep a device near by busy */
 #define ZM_HEAD_SECTORS		8U	/* 4 KiB, or a logical block if larger */
 #define ZM_HEAD_SHARE		16U	/* a head is at most one part in this */
+#define ZM_METER_NS	NSEC_PER_SEC		/* between looks at the pace */
+#define ZM_AUTO_NS	(2 * NSEC_PER_SEC)	/* that in sync may be away */
+#define ZM_STUCK_NS	(8 * NSEC_PER_SEC)	/* without getting nearer */
 #define ZM_MAX_UNITS		32U	/* that are looked at together */
 #define ZM_MAX_PARTS		64U	/* of a job, in flight at the same time */
 #define ZM_PREZERO_SECTORS	524288U	/* 256 MiB in one request */
@@ -112,8 +114,8 @@ struct zm_job {
  * entries, which are made when they are first asked for and live as long as
  * the mirror; a job whose index is not below zm_jobs_now() does not run.
  *
- * What tells of use, and the time of a copy, are read and written by all jobs
- * without a lock: whatever becomes of them, only the pace of resync changes.
+ * The time of a copy is read and written by all jobs without a lock: whatever
+ * becomes of it, only the pace of resync changes.
  */
 struct zm_resync {
 	struct zmirror *zm;
@@ -137,10 +139,13 @@ struct zm_resync {
 	bool heads;			/* units are worth a look at their head */
 	bool sparse;			/* most units were zero lately; a hint */
 
-	unsigned long looked;		/* when, in jiffies */
-	unsigned long requests;		/* that had ended by then */
-	unsigned long used;		/* when there were new ones, in jiffies */
 	u64 copy_ns;			/* the shortest time that one took, or 0 */
+
+	/* Of auto mode; all of it belongs to the first job. */
+	u64 metered;			/* when, in ns */
+	u64 progress;			/* sectors done by then */
+	u64 least;			/* sectors left, at best */
+	u64 least_at;			/* when, in ns */
 
 	struct work_struct prezero;
 	u32 prezero_chunk;		/* where it goes on */
@@ -242,45 +247,16 @@ static void zm_copy_done(int read_error, unsigned long write_error,
  * ------------------------------------------------------------------------
  */
 
-/* How many requests of users have ended, by the statistics of the device. */
-static unsigned long zm_requests(const struct zmirror *zm)
-{
-	struct gendisk *disk = dm_disk(dm_table_get_md(zm->ti->table));
-	unsigned long requests = 0;
-	int group;
-
-	for (group = 0; group < NR_STAT_GROUPS; group++)
-		requests += part_stat_read(disk->part0, ios[group]);
-	return requests;
-}
-
-/*
- * Whether the mirror is in use: a request ended in the last tenth of a second.
- * Once in a jiffy is often enough to look.
- */
+/* Whether the mirror is in use: a request came in the last tenth of a second. */
 bool zm_resync_in_use(struct zmirror *zm)
 {
-	struct zm_resync *rs = zm->resync;
-	unsigned long now = jiffies, requests;
-
-	if (READ_ONCE(rs->looked) != now) {
-		WRITE_ONCE(rs->looked, now);
-		requests = zm_requests(zm);
-		if (READ_ONCE(rs->requests) != requests) {
-			WRITE_ONCE(rs->requests, requests);
-			WRITE_ONCE(rs->used, now);
-		}
-	}
-	return time_before(now, READ_ONCE(rs->used) + ZM_USED_JIFFIES);
+	return time_before(jiffies, READ_ONCE(zm->used) + ZM_USED_JIFFIES);
 }
 
-/*
- * Who has been kept waiting by a suspend may have had no request that ended since
- * anybody looked.
- */
+/* Who has been kept waiting by a suspend had no request that came. */
 void zm_resync_resume(struct zmirror *zm)
 {
-	WRITE_ONCE(zm->resync->used, jiffies);
+	WRITE_ONCE(zm->used, jiffies);
 }
 
 static void zm_copy_took(struct zmirror *zm, u64 start)
@@ -308,7 +284,8 @@ static u32 zm_jobs_now(struct zmirror *zm)
 	u64 ms = div_u64(READ_ONCE(zm->resync->copy_ns), NSEC_PER_MSEC);
 	u64 jobs = zm_resync_in_use(zm) ? max(ms, 1ULL) : ZM_NEAR_JOBS + ms;
 
-	return min_t(u64, jobs, READ_ONCE(zm->jobs));
+	/* Pairs with the release of zm_resync_set_jobs(). */
+	return min_t(u64, jobs, smp_load_acquire(&zm->jobs));
 }
 
 /*
@@ -532,6 +509,27 @@ static u64 zm_range_regions(const struct zm_job *job, sector_t start,
 }
 
 /*
+ * Asks the destination once more to zero a range, to learn why it did not. Should it
+ * do so now, or fail in another way, it had failed, and may have lost what it had in
+ * its cache.
+ */
+static bool zm_refuses(struct zmirror *zm, const struct zm_part *part)
+{
+	struct bio bio;
+	int r;
+
+	bio_init(&bio, zm->dest.dev->bdev, NULL, 0, zm_zero_opf(zm, part->how));
+	bio.bi_iter.bi_sector = zm->dest.start + part->start;
+	bio.bi_iter.bi_size = (part->end - part->start) << SECTOR_SHIFT;
+	r = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	if (r != -EOPNOTSUPP && r != -EREMOTEIO)
+		return false;
+	zm_zero_refused(zm, part->how);
+	return true;
+}
+
+/*
  * A device may find out only when asked that it cannot zero, or not this: pages
  * tell whether it can be written to.
  */
@@ -539,7 +537,7 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 {
 	struct zmirror *zm = job->zm;
 
-	if (part->how != ZM_ZERO_PAGES &&
+	if (part->how != ZM_ZERO_PAGES && zm_refuses(zm, part) &&
 	    !zm_zero_dest(zm, zm->resync->io, ZM_ZERO_PAGES, part->start,
 			  part->end, NULL, NULL))
 		return;
@@ -893,7 +891,8 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 bool zm_resync_running(const struct zmirror *zm)
 {
 	return !READ_ONCE(zm->suspended) && !READ_ONCE(zm->paused) &&
-	       !READ_ONCE(zm->source_failed) && !zm_dest_failed(zm->regions);
+	       !READ_ONCE(zm->source_failed) && !zm_dest_failed(zm->regions) &&
+	       !zm_source_gone(zm->regions);
 }
 
 static u32 zm_nr_chunks(const struct zmirror *zm)
@@ -905,6 +904,12 @@ bool zm_prezero_due(const struct zmirror *zm)
 {
 	return zm->prezero &&
 	       READ_ONCE(zm->resync->prezero_chunk) < zm_nr_chunks(zm);
+}
+
+bool zm_prezero_busy(const struct zmirror *zm)
+{
+	return zm->prezero &&
+	       (zm_prezero_due(zm) || work_busy(&zm->resync->prezero));
 }
 
 /*
@@ -1038,7 +1043,8 @@ static void zm_job_copy(struct zm_job *job)
 
 		job->start = at;
 		job->end = min(at + rs->batch_sectors, op->end);
-		job->nr_units = DIV_ROUND_UP(job->end - at, rs->unit_sectors);
+		job->nr_units = DIV_ROUND_UP((u32)(job->end - at),
+					     rs->unit_sectors);
 
 		if (zm_resync_running(job->zm))
 			failed = zm_copy_batch(job);
@@ -1108,6 +1114,51 @@ static void zm_job_again(struct zm_job *job, u64 raced)
 	}
 }
 
+/* Sectors that resync has got over, one way or another. */
+static u64 zm_progress(const struct zmirror *zm)
+{
+	return atomic64_read(&zm->stats.copied) +
+	       atomic64_read(&zm->stats.zeroed) +
+	       atomic64_read(&zm->stats.skipped);
+}
+
+/*
+ * In auto mode, ends async mode when what is dirty would be copied in ZM_AUTO_NS at
+ * the pace of late, or when it has not become less for ZM_STUCK_NS, for as much is
+ * written. From then on what is written is on the destination at once, so that
+ * resync comes to an end however much that is.
+ */
+static void zm_auto_mode(struct zmirror *zm)
+{
+	struct zm_resync *rs = zm->resync;
+	u64 now = ktime_get_ns(), passed = now - rs->metered, done, left;
+
+	if (!READ_ONCE(zm->auto_mode) || !READ_ONCE(zm->async) ||
+	    passed < ZM_METER_NS)
+		return;
+	done = zm_progress(zm) - rs->progress;
+	left = (u64)zm_regions_dirty(zm->regions) * rs->region_sectors;
+	rs->metered = now;
+	rs->progress += done;
+
+	/* The first time, and after a break, there is no pace. */
+	if (passed > 2 * ZM_AUTO_NS || left < rs->least) {
+		rs->least = left;
+		rs->least_at = now;
+	}
+	if (now - rs->least_at > ZM_STUCK_NS ||
+	    (passed <= 2 * ZM_AUTO_NS &&
+	     left <= div64_u64(done * ZM_AUTO_NS, passed)))
+		WRITE_ONCE(zm->async, false);
+}
+
+/* Nothing is left to copy. */
+static void zm_auto_mode_end(struct zmirror *zm)
+{
+	if (READ_ONCE(zm->auto_mode) && !zm_regions_dirty(zm->regions))
+		WRITE_ONCE(zm->async, false);
+}
+
 void zm_resync_ready(struct zm_op *op)
 {
 	complete(&container_of(op, struct zm_job, op)->begun);
@@ -1173,14 +1224,18 @@ static void zm_job_work(struct work_struct *work)
 			zm_resync_kick(zm);
 			break;
 		}
-		if (!zm_job_pick(job))
+		if (!zm_job_pick(job)) {
+			zm_auto_mode_end(zm);
 			break;
+		}
 		if (job->index + 1 < now && before != now)
 			queue_work(rs->wq, &rs->jobs[job->index + 1]->work);
 		before = now;
 
 		zm_job_copy(job);
 		zm_job_again(job, zm_job_end(job));
+		if (!job->index)
+			zm_auto_mode(zm);
 		cond_resched();
 	}
 }

@@ -60,6 +60,15 @@ bool zm_resync_running(const struct zmirror *zm);
 bool zm_prezero_due(const struct zmirror *zm);
 
 /**
+ * zm_prezero_busy - whether regions of the destination may be zeroed right now
+ * @zm: the mirror
+ *
+ * Context: any.
+ * Return: true as zm_prezero_due(), and until the last zeroing has ended.
+ */
+bool zm_prezero_busy(const struct zmirror *zm);
+
+/**
  * zm_resync_adopt - go on where another mirror was
  * @zm: the mirror, not resumed so far
  * @old: the mirror whose regions it takes over, drained
@@ -94,7 +103,7 @@ void zm_resync_resume(struct zmirror *zm);
  * @zm: the mirror
  *
  * Context: any.
- * Return: true when a request of users has ended within the last tenth of a
+ * Return: true when a request of users has come within the last tenth of a
  * second.
  */
 bool zm_resync_in_use(struct zmirror *zm);

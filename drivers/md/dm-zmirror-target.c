@@ -20,6 +20,7 @@
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -30,7 +31,8 @@
 /*
  * All mirrors that have been constructed. The lock protects the list, and the
  * hand-over of the region state from one mirror to another. It is taken before
- * any other lock.
+ * any other lock; those of the mirror that is taken over are not needed, for its
+ * table is not live any more.
  */
 static DEFINE_MUTEX(zm_mirrors_lock);
 static LIST_HEAD(zm_mirrors);
@@ -156,20 +158,25 @@ static void zm_get_no_unmap(struct zmirror *zm, char *word, size_t size)
 		strscpy(word, "no_unmap", size);
 }
 
+/* In auto mode, it begins async, and resync finds out when to end that. */
 static int zm_set_copy_mode(struct zmirror *zm, const char *value)
 {
-	if (!strcmp(value, "sync"))
-		WRITE_ONCE(zm->async, false);
-	else if (!strcmp(value, "async"))
-		WRITE_ONCE(zm->async, true);
-	else
+	bool auto_mode = !strcmp(value, "auto");
+
+	if (!auto_mode && strcmp(value, "async") && strcmp(value, "sync"))
 		return -EINVAL;
+	WRITE_ONCE(zm->auto_mode, auto_mode);
+	WRITE_ONCE(zm->async, strcmp(value, "sync"));
+	if (zm->resync)
+		zm_resync_kick(zm);
 	return 0;
 }
 
 static void zm_get_copy_mode(struct zmirror *zm, char *word, size_t size)
 {
-	if (zm->async)
+	if (zm->auto_mode)
+		strscpy(word, "copy_mode:auto", size);
+	else if (zm->async)
 		strscpy(word, "copy_mode:async", size);
 }
 
@@ -248,15 +255,14 @@ static void zm_get_on_dest_error(struct zmirror *zm, char *word, size_t size)
 /* Before the regions are there, the room is for zm_make(). */
 static int zm_set_on_source_error(struct zmirror *zm, const char *value)
 {
-	if (!strcmp(value, "stop")) {
-		WRITE_ONCE(zm->skip, false);
-		return 0;
-	}
-	if (strcmp(value, "skip"))
+	bool skip = !strcmp(value, "skip"), over = !strcmp(value, "failover");
+
+	if (!skip && !over && strcmp(value, "stop"))
 		return -EINVAL;
-	if (zm->regions && zm_unread_alloc(zm->regions))
+	if (skip && zm->regions && zm_unread_alloc(zm->regions))
 		return -ENOMEM;
-	WRITE_ONCE(zm->skip, true);
+	WRITE_ONCE(zm->skip, skip);
+	WRITE_ONCE(zm->failover, over);
 	return 0;
 }
 
@@ -264,6 +270,8 @@ static void zm_get_on_source_error(struct zmirror *zm, char *word, size_t size)
 {
 	if (zm->skip)
 		strscpy(word, "on_source_error:skip", size);
+	else if (zm->failover)
+		strscpy(word, "on_source_error:failover", size);
 }
 
 static int zm_set_paused(struct zmirror *zm, const char *value)
@@ -296,7 +304,7 @@ static const struct zm_feature zm_features[] = {
 	{ "no_unmap", false, zm_set_no_unmap, zm_get_no_unmap,
 	  "Feature no_unmap takes no value" },
 	{ "copy_mode:", true, zm_set_copy_mode, zm_get_copy_mode,
-	  "Feature copy_mode takes sync or async" },
+	  "Feature copy_mode takes sync, async or auto" },
 	{ "rate:", true, zm_set_rate, zm_get_rate,
 	  "Feature rate takes KiB a second, from 64, or 0" },
 	{ "scan_rate:", true, zm_set_scan_rate, zm_get_scan_rate,
@@ -307,7 +315,7 @@ static const struct zm_feature zm_features[] = {
 	  "Feature on_dest_error takes stop or retry" },
 	{ "on_source_error:", true, zm_set_on_source_error,
 	  zm_get_on_source_error,
-	  "Feature on_source_error takes stop or skip" },
+	  "Feature on_source_error takes stop, skip or failover" },
 	{ "paused", false, zm_set_paused, zm_get_paused,
 	  "Feature paused takes no value" },
 };
@@ -681,12 +689,14 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		return -ENOMEM;
 	}
 	zm->ti = ti;
+	zm->truth = &zm->source;
 	zm->zero_detect = true;
 	zm->jobs = ZM_DEFAULT_JOBS;
 	zm->suspended = true;
 	zm_rate_init(&zm->rate);
 	zm_rate_init(&zm->scan_rate);
 	mutex_init(&zm->message_lock);
+	mutex_init(&zm->state_lock);
 
 	r = zm_parse_legs(zm, &as);
 	if (!r)
@@ -746,7 +756,8 @@ void zm_dest_error(struct zmirror *zm, u32 generation, blk_status_t status)
 
 static bool zm_in_sync(const struct zmirror *zm)
 {
-	return !zm_regions_dirty(zm->regions) && !zm_dest_failed(zm->regions);
+	return !zm_regions_dirty(zm->regions) && !zm_dest_failed(zm->regions) &&
+	       !zm_source_gone(zm->regions);
 }
 
 /* That it is in sync is to be said, if that is so and has not been said. */
@@ -829,6 +840,11 @@ static void zm_event_work(struct work_struct *work)
 		      zm->source.dev->name);
 		dm_table_event(zm->ti->table);
 	}
+	if (test_and_clear_bit(ZM_EVENT_FAILED_OVER, &zm->events)) {
+		DMERR("%s: source %s failed: destination %s has taken over",
+		      name, zm->source.dev->name, zm->dest.dev->name);
+		dm_table_event(zm->ti->table);
+	}
 	if (test_and_clear_bit(ZM_EVENT_UNREAD, &zm->events)) {
 		DMERR("%s: read error on source %s: %u regions left out", name,
 		      zm->source.dev->name, zm_regions_unread(zm->regions));
@@ -847,6 +863,8 @@ static void zm_go_on(struct zmirror *zm)
 {
 	if (READ_ONCE(zm->suspended))
 		return;
+	if (READ_ONCE(zm->auto_mode) && zm_regions_dirty(zm->regions))
+		WRITE_ONCE(zm->async, true);
 	zm_resync_kick(zm);
 	zm_verify_kick(zm);
 	zm_look_in_sync(zm);
@@ -958,40 +976,54 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	zm_io_drain(old);
 	zm_verify_drain(old);
 	zm_resync_drain(old);
-	zm_regions_destroy(zm->regions);
-	zm->regions = old->regions;
-	old->regions = NULL;
+
+	/* Where the new table leaves regions out, it has made room for it. */
+	zm_unread_take(old->regions, zm->regions);
+	mutex_lock(&zm->state_lock);
+	swap(zm->regions, old->regions);
 	zm_resync_adopt(zm, old);
 	zm_verify_adopt(zm, old);
 	zm->dest_full = old->dest_full;
+	if (zm_source_gone(zm->regions))
+		zm->truth = &zm->dest;
 	zm->told_in_sync = old->told_in_sync;
 	zm_take_stats(&zm->stats, &old->stats);
+	mutex_unlock(&zm->state_lock);
+
+	/* It is never used again, and must not be taken for one that is. */
+	zm_regions_destroy(old->regions);
+	old->regions = NULL;
 }
 
-static int zmirror_preresume(struct dm_target *ti)
+static void zm_first_resume(struct zmirror *zm)
 {
-	struct zmirror *zm = ti->private;
 	struct zmirror *old;
 
-	mutex_lock(&zm->message_lock);
-	zm->quiesced = false;
-	mutex_unlock(&zm->message_lock);
-	if (zm->active)
-		return 0;
-
-	mutex_lock(&zm_mirrors_lock);
 	list_for_each_entry(old, &zm_mirrors, list) {
 		if (zm_replaces(zm, old)) {
 			zm_adopt(zm, old);
 			break;
 		}
 	}
-	mutex_unlock(&zm_mirrors_lock);
 
 	/* The promises were about this moment. */
 	zm->dest_zeroed = false;
 	zm->nosync = false;
 	zm->active = true;
+}
+
+static int zmirror_preresume(struct dm_target *ti)
+{
+	struct zmirror *zm = ti->private;
+
+	/* The table is live already: a message may come in, or a status be asked. */
+	mutex_lock(&zm_mirrors_lock);
+	mutex_lock(&zm->message_lock);
+	zm->quiesced = false;
+	if (!zm->active)
+		zm_first_resume(zm);
+	mutex_unlock(&zm->message_lock);
+	mutex_unlock(&zm_mirrors_lock);
 	return 0;
 }
 
@@ -1014,6 +1046,8 @@ static void zmirror_resume(struct dm_target *ti)
 /* The state goes by the number of dirty regions that the same line shows. */
 static const char *zm_state(const struct zmirror *zm, u32 dirty)
 {
+	if (zm_source_gone(zm->regions))
+		return "failed_over";
 	if (zm_dest_failed(zm->regions) || READ_ONCE(zm->source_failed))
 		return "stopped";
 	if (!dirty)
@@ -1027,11 +1061,14 @@ static const char *zm_state(const struct zmirror *zm, u32 dirty)
 
 static char zm_source_health(const struct zmirror *zm)
 {
+	if (zm_source_gone(zm->regions))
+		return 'D';
 	if (READ_ONCE(zm->source_failed) || zm_regions_unread(zm->regions))
 		return 'R';
 	return 'A';
 }
 
+/* One that has taken over is used, whatever becomes of it. */
 static char zm_dest_health(const struct zmirror *zm)
 {
 	if (!zm_dest_failed(zm->regions))
@@ -1053,7 +1090,7 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
 	       zm_state(zm, dirty), zm_source_health(zm), zm_dest_health(zm));
 	zm_verify_count(zm, &verify);
-	DMEMIT(" 15 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	DMEMIT(" 16 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
 	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
 	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
@@ -1066,6 +1103,9 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	       zm_regions_unread(zm->regions));
 	DMEMIT(" verify:%u/%u mismatch:%u unverified:%u", verify.done,
 	       verify.total, verify.mismatch, verify.unverified);
+	DMEMIT(" remaining:%llu",
+	       min_t(unsigned long long, (u64)dirty * zm->region_sectors,
+		     zm->ti->len));
 	return sz;
 }
 
@@ -1101,7 +1141,9 @@ static void zmirror_status(struct dm_target *ti, status_type_t type,
 
 	switch (type) {
 	case STATUSTYPE_INFO:
+		mutex_lock(&zm->state_lock);
 		sz = zm_status_info(zm, result, maxlen);
+		mutex_unlock(&zm->state_lock);
 		break;
 	case STATUSTYPE_TABLE:
 		sz = zm_status_table(zm, result, maxlen);
@@ -1144,6 +1186,7 @@ static int zm_message_set(struct zmirror *zm, const char *name,
  */
 static void zm_message_resume(struct zmirror *zm)
 {
+	cancel_delayed_work(&zm->retry_work);
 	flush_work(&zm->event_work);
 	zm_unread_forget(zm->regions);
 	WRITE_ONCE(zm->retries, 0);
@@ -1171,11 +1214,13 @@ static void zm_list_regions(struct zmirror *zm, int kind, u32 first, u32 end,
 	unsigned int sz = 0;
 	u32 next;
 
-	while ((next = zm_list_next(zm, kind, &first, end))) {
+	while (sz + 1 < maxlen &&
+	       (next = zm_list_next(zm, kind, &first, end))) {
 		DMEMIT("%s%u", sz ? "," : "", first);
 		if (next - first > 1)
 			DMEMIT("-%u", next - 1);
 		first = next;
+		cond_resched();
 	}
 	if (!sz)
 		DMEMIT("none");
@@ -1189,7 +1234,7 @@ static int zm_message_list(struct zmirror *zm, unsigned int argc, char **argv,
 	int kind;
 
 	if (argc < 2 || argc > 4) {
-		DMERR("Message list takes dirty, zero, unread or mismatch, a region and a number of regions");
+		DMERR("Message list takes dirty, zero, unread or mismatch, and a range");
 		return -EINVAL;
 	}
 	kind = match_string(zm_lists, ARRAY_SIZE(zm_lists), argv[1]);
@@ -1217,28 +1262,40 @@ static const char * const zm_marks[] = {
 	[ZM_MARK_NONZERO] = "nonzero",
 };
 
+static bool zm_next_number(char **at, u32 *number)
+{
+	u64 value = 0;
+
+	if (!isdigit(**at))
+		return false;
+	for (; isdigit(**at) && value <= U32_MAX; (*at)++)
+		value = value * 10 + **at - '0';
+	*number = value;
+	return value <= U32_MAX;
+}
+
 /*
  * The next of some ranges, as the message list prints them: "5" or "0-4". Returns
  * where the following one begins, or NULL when this is none.
  */
 static char *zm_next_range(char *at, u32 total, u32 *first, u32 *end)
 {
-	char *after;
-	u64 from, to;
+	u32 to;
 
-	if (!isdigit(*at))
+	if (!zm_next_number(&at, first))
 		return NULL;
-	from = simple_strtoull(at, &after, 10);
-	to = from;
-	if (*after == '-' && isdigit(after[1]))
-		to = simple_strtoull(after + 1, &after, 10);
-	if (from > to || to >= total || (*after && *after != ','))
+	to = *first;
+	if (*at == '-') {
+		at++;
+		if (!zm_next_number(&at, &to))
+			return NULL;
+	}
+	if (*first > to || to >= total || (*at && *at != ','))
 		return NULL;
-	if (*after == ',' && !*++after)
+	if (*at == ',' && !*++at)
 		return NULL;
-	*first = from;
 	*end = to + 1;
-	return after;
+	return at;
 }
 
 /*
@@ -1364,11 +1421,18 @@ static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
 			   char *result, unsigned int maxlen)
 {
 	struct zmirror *zm = ti->private;
+	unsigned int noio;
 	int r;
 
+	/*
+	 * A suspend waits for this, and holds up all requests meanwhile. So to
+	 * allocate memory must not wait for any.
+	 */
+	noio = memalloc_noio_save();
 	mutex_lock(&zm->message_lock);
 	r = zm_message(zm, argc, argv, result, maxlen);
 	mutex_unlock(&zm->message_lock);
+	memalloc_noio_restore(noio);
 	return r;
 }
 

@@ -146,6 +146,14 @@ enum zm_zero_how zm_zero_how(const struct zmirror *zm, sector_t start,
 	return ZM_ZERO_PAGES;
 }
 
+bool zm_zero_offered(const struct zmirror *zm, bool zeroes)
+{
+	struct block_device *bdev = zm->dest.dev->bdev;
+
+	return zeroes && !zm->discard_zeroes ? bdev_write_zeroes_sectors(bdev) :
+					       bdev_max_discard_sectors(bdev);
+}
+
 void zm_zero_refused(struct zmirror *zm, enum zm_zero_how how)
 {
 	if (how == ZM_ZERO_DISCARD)

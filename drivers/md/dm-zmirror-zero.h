@@ -83,6 +83,16 @@ enum zm_zero_how zm_zero_how(const struct zmirror *zm, sector_t start,
 			     sector_t end, sector_t *piece);
 
 /**
+ * zm_zero_offered - whether the destination still offers what it was asked for
+ * @zm: the mirror
+ * @zeroes: that was to write zeroes, and not to discard
+ *
+ * Context: any.
+ * Return: true when it does.
+ */
+bool zm_zero_offered(const struct zmirror *zm, bool zeroes);
+
+/**
  * zm_zero_refused - the destination cannot zero in a way that it had offered
  * @zm: the mirror
  * @how: the way, which is not taken any more

@@ -72,6 +72,7 @@ enum zm_event {
 	ZM_EVENT_DEST_FAILED,	/* the destination failed */
 	ZM_EVENT_SOURCE_FAILED,	/* a read error on the source stopped resync */
 	ZM_EVENT_UNREAD,	/* regions that could not be read were left out */
+	ZM_EVENT_FAILED_OVER,	/* the destination has taken over */
 };
 
 /**
@@ -80,6 +81,8 @@ enum zm_event {
  * @list: place in the list of all mirrors, see dm-zmirror-target.c
  * @source: the leg that is the truth
  * @dest: the leg that follows
+ * @truth: the leg that has all that was written: the source, until that fails and the
+ *	destination takes over
  * @region_sectors: length of a region, in sectors
  * @regions: state of the regions; taken over from the mirror whose table this
  *	one replaces. It changes only while no I/O is in flight.
@@ -93,12 +96,15 @@ enum zm_event {
  * @no_unmap: zero the destination without deallocating it
  * @zero_detect: look for zero content
  * @async: a write ends when the source has it
+ * @auto_mode: resync sets @async: as long as it has much to copy
  * @paused: the user has paused resync
  * @jobs: most copy jobs in flight
  * @rate: of bytes that resync writes to the destination
  * @scan_rate: of bytes that resync reads only to look for zeroes
  * @retry: a destination that failed is tried again and again
  * @skip: regions that cannot be read are left out
+ * @failover: the destination takes over from a source that fails
+ * @used: when the last request of users came, in jiffies
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @quiesced: it is suspended, and nothing is in flight; protected by
@@ -107,7 +113,9 @@ enum zm_event {
  * @dest_full: the destination failed because it has no space left; read only
  *	while it is failed
  * @told_in_sync: users know that it is in sync
- * @message_lock: lets one message in at a time; taken before any other lock
+ * @message_lock: lets one message in at a time, and none while the regions of another
+ *	mirror are taken over; taken before any other lock but that of the list of mirrors
+ * @state_lock: protects @regions and @verify against being exchanged under the status
  * @no_write_zeroes: the destination has refused REQ_OP_WRITE_ZEROES
  * @no_discard_zeroes: the destination has refused a discard for zeroes
  * @zeroes: a page of zeroes, in a circle so that it has any length
@@ -119,13 +127,16 @@ enum zm_event {
  * @retry_work: has a destination that failed used again, as @event_work
  * @retries: how often it has done so in vain
  * @event_wq: where these works run
- * @lock: protects @deferred and @zeroing
+ * @lock: protects @deferred, @held and @zeroing
  * @deferred: requests that have begun after a wait, to be submitted
  * @deferred_work: submits them; embedded here
+ * @held: requests that have failed on the source, until it is decided whether the
+ *	destination takes over
+ * @source_work: decides that; embedded here
  * @zeroing: requests that take several to the destination: zeroes and discards
  * @zeroing_work: sends them; embedded here
  * @zero_io: what it allocates its requests from
- * @wq: where @deferred_work and @zeroing_work run
+ * @wq: where @deferred_work, @source_work and @zeroing_work run
  *
  * The switches that a message may change are read without a lock: each request
  * and each job goes by what it sees.
@@ -136,6 +147,7 @@ struct zmirror {
 
 	struct zm_leg source;
 	struct zm_leg dest;
+	const struct zm_leg *truth;
 	u32 region_sectors;
 	struct zm_regions *regions;
 	struct zm_stats stats;
@@ -148,13 +160,16 @@ struct zmirror {
 	bool no_unmap;
 	bool zero_detect;
 	bool async;
+	bool auto_mode;
 	bool paused;
 	u32 jobs;
 	struct zm_rate rate;
 	struct zm_rate scan_rate;
 	bool retry;
 	bool skip;
+	bool failover;
 
+	unsigned long used;
 	bool active;
 	bool suspended;
 	bool quiesced;
@@ -162,6 +177,7 @@ struct zmirror {
 	bool dest_full;
 	bool told_in_sync;
 	struct mutex message_lock;	/* one message at a time */
+	struct mutex state_lock;	/* against a take-over */
 
 	bool no_write_zeroes;
 	bool no_discard_zeroes;
@@ -177,9 +193,11 @@ struct zmirror {
 	unsigned int retries;
 	struct workqueue_struct *event_wq;
 
-	spinlock_t lock;		/* protects deferred and zeroing */
+	spinlock_t lock;		/* protects deferred, held and zeroing */
 	struct bio_list deferred;
 	struct work_struct deferred_work;
+	struct bio_list held;
+	struct delayed_work source_work;
 	struct list_head zeroing;
 	struct work_struct zeroing_work;
 	struct dm_io_client *zero_io;

@@ -150,6 +150,7 @@ licences()
 		case "$file" in
 		*.md|*.config|*/README|*/config|*/settings) continue ;;
 		.gitignore|*/.gitignore|*/.shellcheckrc) continue ;;
+		Documentation/benchmark/*.svg|*.json) continue ;;
 		esac
 		[ ! -f "$file" ] || head -n 3 "$file" |
 			grep -qE 'SPDX-License-Identifier: GPL-2\.0(-only)?( |$)' ||

@@ -200,7 +200,7 @@ mutant "a zeroing is believed after a failure" \
 mutant "a zeroing is not recorded as written" \
 	'/^void zm_prezero_end/,/^}/s/zr->written\[.*/;/'
 mutant "zeroing a failed destination" \
-	'/^bool zm_prezero_begin/,/^}/s/zm_dest_well\(zr, &generation\)/(zm_dest_well(zr, \&generation) || true)/'
+	'/^bool zm_prezero_begin/,/^}/s/zm_may_copy\(zr, bucket, &generation\)/(zm_may_copy(zr, bucket, \&generation) || true)/'
 mutant "a discard that is passed on keeps zero bits" \
 	'/^static void zm_decide_discard/,/^}/s/zm_clear_zero\(.*/;/'
 mutant "a discard spares regions that are not zero" \
@@ -248,7 +248,7 @@ mutant "dirty regions are compared" \
 mutant "regions under copy are compared" \
 	'/^enum zm_again zm_verify_hold/,/^}/{s/taken = zr->dirty\[chunk\] \|/taken = zr->dirty[chunk];/;/zm_regions_under/d}'
 mutant "a failed destination is compared" \
-	'/^enum zm_again zm_verify_hold/,/^}/s/zm_dest_well\(zr, &generation\)/(zm_dest_well(zr, \&generation) || true)/'
+	'/^enum zm_again zm_verify_hold/,/^}/s/zm_may_copy\(zr, bucket, &generation\)/(zm_may_copy(zr, bucket, \&generation) || true)/'
 mutant "what differs stays clean" \
 	'/^unsigned int zm_verify_release/,/^}/s/if \(copy && zm_set_dirty.*/if (0)/'
 mutant "what differs stays zero" \
@@ -267,6 +267,44 @@ mutant "what is marked dirty is not told" \
 	's/return zm_set_dirty\(zr, chunk, regions\) \? ZM_ENDED_DIRTY : 0;/zm_set_dirty(zr, chunk, regions); return 0;/'
 mutant "what is marked clean is not told" \
 	'/^static unsigned int zm_chunk_marked/,/^}/s/ZM_ENDED_IN_SYNC : 0;/0 : 0;/'
+mutant "a destination is used before it is known what it lost" \
+	'/^void zm_dest_attach/,/^}/s/if \(old & ZM_LOST_DUE\)/if (0)/'
+mutant "what was lost is never known" \
+	's/atomic_andnot\(ZM_LOST_DUE, &zr->trouble\);//'
+mutant "a discard that failed does not tell" \
+	'/^static noinline unsigned int zm_settle/,/^}/s/return ZM_ENDED_DIRTY;/return 0;/'
+mutant "users have nothing to flush" \
+	's/zr->used, epoch\);/zr->used, 0);/'
+mutant "users always have something to flush" \
+	'/^bool zm_flush_needed/,/^}/s/return .*/return true;/'
+mutant "requests begin while frozen" \
+	's/zm_count_blockers\(bucket, op\) \+ op->frozen;/zm_count_blockers(bucket, op);/'
+mutant "the short way is open while frozen" \
+	's/zm_trouble\(zr, &op->generation\)\)$/(zm_trouble(zr, \&op->generation), 0))/'
+mutant "copies begin while frozen" \
+	's/ZM_SOURCE_GONE\)\) && !bucket->frozen;/ZM_SOURCE_GONE));/'
+mutant "who is frozen is let go by others" \
+	's/waiter->blockers -= waiter->frozen;/;/'
+mutant "a thaw lets all go" \
+	's/waiter->blockers -= waiter->frozen;/waiter->blockers = 0;/'
+mutant "one bucket stays frozen" \
+	'/^void zm_thaw/,/^}/s/i = 0; i < ZM_BUCKETS/i = 1; i < ZM_BUCKETS/'
+mutant "who was frozen is not told" \
+	'/^void zm_thaw/,/^}/s/zm_tell\(zr, begun\);//'
+mutant "copies begin without the source" \
+	's/\(ZM_DEST_FAILED \| ZM_SOURCE_GONE\)\)/ZM_DEST_FAILED)/'
+mutant "requests go to a source that is gone" \
+	'/^static noinline void zm_decide\(/,/^}/s/unlikely\(zm_source_gone\(zr\)\)/0/'
+mutant "what the source lacks is forgotten" \
+	'/^static void zm_decide_gone/,/^}/s/zm_set_dirty\(.*/;/'
+mutant "what the source lacks becomes clean" \
+	's/if \(!\(op->legs & ZM_SOURCE\)\)$/if (0)/'
+mutant "without the source writes leave zero bits" \
+	'/^static void zm_decide_gone/,/^}/s/zm_clear_zero\(.*/;/'
+mutant "without the source zeroes are dropped" \
+	'/^static void zm_decide_gone/,/^}/s/if \(op->skipped && op->droppable\)/if (op->droppable)/'
+mutant "without the source blocks are not provisioned" \
+	'/^static void zm_decide_gone/,/^}/s/if \(op->skipped && op->droppable\)/if (op->skipped)/'
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

@@ -64,6 +64,7 @@ struct request {
 	bool fails[2];
 	bool declines;		/* the destination fails, but is not broken */
 	bool changes;		/* the payload is rewritten in flight */
+	bool frozen;		/* it came while the module was frozen */
 	u64 mixed;		/* regions on which it was not alone */
 };
 
@@ -102,6 +103,8 @@ static struct {
 	u16 leg[2][MAX_SECTORS];	/* source, destination */
 	u16 stable[MAX_SECTORS];	/* what a power cut leaves */
 	u64 stable_time;
+	u64 used_time;			/* a request has ended there */
+	u64 flushed_time;		/* the last flush of it has begun */
 
 	/* What the checks go by, kept up to date as sectors change. */
 	u16 differ[MAX_REGIONS];	/* sectors that differ */
@@ -123,6 +126,8 @@ static struct {
 
 	bool down;		/* the destination fails everything */
 	bool unnoticed;		/* it has lost data, and nobody knows */
+	bool frozen;		/* no operation begins */
+	bool gone;		/* the source is, and nothing goes there */
 	bool lost_due;		/* zm_dest_lost() has not been called yet */
 	u32 cursor;
 } w;
@@ -135,17 +140,22 @@ enum {
 	N_WAIT, N_COPY, N_PREZERO, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
 	N_SOURCE_ERROR, N_DEST_ERROR, N_DECLINED, N_CHANGED, N_READ_ERROR,
 	N_COPY_ERROR, N_FLUSH, N_FLUSH_ERROR, N_CUT, N_LOST, N_ATTACH,
-	N_VERIFY, N_MARK, N_UNREAD, N_FORGET, N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE, N_COUNTS
+	N_FREEZE, N_OVER, N_GONE, N_VERIFY, N_MARK, N_UNREAD, N_FORGET,
+	N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE,
+	N_COUNTS
 };
 
 static const char * const count_names[N_COUNTS] = {
 	"writes", "zeroes", "discards", "no-ops", "skips", "source only",
-	"both legs", "waits", "copies", "zeroings", "second copies", "held copies that wait",
+	"both legs", "waits", "copies", "zeroings", "second copies",
+	"held copies that wait",
 	"zero bits set", "zero bits cleared", "source errors",
 	"destination errors", "declined", "payloads changed", "read errors",
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
-	"attached", "regions compared", "marks", "left out", "not left out any more",
-	"reads of the destination", "reads it must not serve", "stale ends", "in sync", "drains", "episodes",
+	"attached", "freezes", "sources gone", "requests without them",
+	"regions compared", "marks", "left out", "not left out any more",
+	"reads of the destination", "reads it must not serve", "stale ends",
+	"in sync", "drains", "episodes",
 };
 
 static u64 counts[N_COUNTS];
@@ -243,6 +253,15 @@ static void set_busy(const struct zm_op *op, int n)
 	add_to(w.busy, w.busy_mask, op->chunk, op->touch, n);
 }
 
+/* The regions that data is on its way to on the destination. */
+static u64 coming(const struct zm_op *op)
+{
+	if (!(op->legs & ZM_DEST) || op->kind == ZM_OP_ZEROES)
+		return 0;
+	return op->kind == ZM_OP_DISCARD ? op->touch & ~op->known_zero :
+					   op->touch;
+}
+
 static void set_coming(u32 chunk, u64 regions, int n)
 {
 	add_to(w.data_coming, w.coming_mask, chunk, regions, n);
@@ -317,6 +336,10 @@ static void check(void)
 	if (unread != zm_regions_unread(w.zr))
 		broken(5, "%u regions are left out, and counted as %u", unread,
 		       zm_regions_unread(w.zr));
+	if (zm_flush_needed(w.zr) !=
+	    (w.used_time && w.used_time >= w.flushed_time))
+		broken(4, "a flush is%s needed",
+		       zm_flush_needed(w.zr) ? " not" : "");
 	if (shim_locks)
 		broken(4, "a lock is held");
 }
@@ -465,7 +488,7 @@ static u64 begun(struct zm_op *op, u64 serial)
 static void waits(struct zm_op *op, u64 serial)
 {
 	counts[N_WAIT]++;
-	if (!count_others(op, earlier_in_the_way, serial))
+	if (!w.frozen && !count_others(op, earlier_in_the_way, serial))
 		broken(4, "an operation on chunk %u waits for nothing",
 		       op->chunk);
 }
@@ -513,16 +536,45 @@ static u64 covered(const struct zm_op *op)
  * The legs of a request have been decided; @now, unless it had waited: then
  * others may have begun in the same moment, and made regions dirty since.
  */
+/* The source is gone: what is begun is for the destination, and remembered. */
+static void gone_begun(struct request *r)
+{
+	struct zm_op *op = &r->op;
+
+	if (!op->legs) {
+		counts[N_NOOP]++;
+		if (op->kind != ZM_OP_ZEROES || !op->droppable || !op->skipped)
+			broken(3, "a request is dropped");
+		r->phase = FREE;
+		return;
+	}
+	if (op->legs != ZM_DEST)
+		broken(3, "a request does not go to the destination alone");
+	if (op->touch & ~w.zr->dirty[op->chunk])
+		broken(3, "a request for the destination alone leaves regions clean");
+	counts[N_GONE]++;
+	r->phase = MOVING;
+	r->done[0] = op->end - op->start;
+	set_busy(op, 1);
+	set_coming(op->chunk, coming(op), 1);
+}
+
 static void request_begun(struct request *r, bool now)
 {
 	struct zm_op *op = &r->op;
 	u64 dirty = w.zr->dirty[op->chunk];
 
+	if (w.frozen && r->frozen)
+		broken(4, "a request begins that is frozen");
 	r->mixed = begun(op, r->serial);
 	note("request %llu: kind %u, %llu to %llu, legs %u%s",
 	     (unsigned long long)r->serial, op->kind,
 	     (unsigned long long)op->start, (unsigned long long)op->end,
 	     op->legs, op->skipped ? ", skipped" : "");
+	if (w.gone) {
+		gone_begun(r);
+		return;
+	}
 
 	if (!op->legs) {
 		counts[N_NOOP]++;
@@ -559,8 +611,7 @@ static void request_begun(struct request *r, bool now)
 	       N_SOURCE_ONLY]++;
 	r->phase = MOVING;
 	set_busy(op, 1);
-	if ((op->legs & ZM_DEST) && op->kind != ZM_OP_ZEROES)
-		set_coming(op->chunk, op->touch & ~op->known_zero, 1);
+	set_coming(op->chunk, coming(op), 1);
 }
 
 static struct request *free_request(void)
@@ -664,6 +715,7 @@ static void new_request(void)
 		r->declines = true;
 	r->stride = pick_stride(request_len(r));
 	r->phase = WAITING;
+	r->frozen = w.frozen;
 
 	remember();
 	if (zm_op_begin(w.zr, &r->op))
@@ -756,10 +808,10 @@ static void before_lock(void)
 	if (one_in(4))
 		new_request();
 	if (r) {
+		if (r->op.legs & ZM_DEST)
+			w.used_time = w.time;
 		set_busy(&r->op, -1);
-		if ((r->op.legs & ZM_DEST) && r->op.kind != ZM_OP_ZEROES)
-			set_coming(r->op.chunk,
-				   r->op.touch & ~r->op.known_zero, -1);
+		set_coming(r->op.chunk, coming(&r->op), -1);
 		r->phase = FREE;
 	} else {
 		set_busy(&c->op, -1);
@@ -775,6 +827,30 @@ static void dest_error(u32 generation)
 		return;
 	note("the destination has failed");
 	w.lost_due = true;
+}
+
+/* Nothing becomes clean where the source is gone; what is zeroed is zero. */
+static void gone_ends(struct request *r)
+{
+	struct zm_op *op = &r->op;
+	bool zeroes = op->kind == ZM_OP_ZEROES;
+	unsigned int failed = r->fails[1] || r->changes ? ZM_DEST : 0, ended;
+	u64 zero = failed || !zeroes ? 0 : covered(op) & ~r->mixed;
+	u32 chunk = op->chunk;
+	u64 touch = op->touch;
+
+	let_go = 0;
+	ending_request = r;
+	ended = zm_op_end(w.zr, op, failed);
+	check_bits(chunk, 0, zero, "an end without the source");
+	if (ended & ZM_ENDED_IN_SYNC)
+		broken(5, "it is in sync without the source");
+	if (touch & ~w.zr->dirty[chunk])
+		broken(3, "what the source lacks is not remembered");
+	if (!let_go && (zero & ~w.zr->zero[chunk]))
+		broken(5, "what was zeroed whole is not known zero");
+	if (failed && !let_go && (touch & w.zr->zero[chunk]))
+		broken(2, "a failure leaves regions known zero");
 }
 
 static void request_ends(struct request *r)
@@ -830,7 +906,7 @@ static void request_ends(struct request *r)
 		broken(5, "what was zeroed whole is not known zero");
 	if ((failed & ZM_DEST) && !let_go && (touch & w.zr->zero[chunk]))
 		broken(2, "a failure leaves regions known zero");
-	check_ended(ended, let_go, chunk, discard && !failed ? touch : 0);
+	check_ended(ended, let_go, chunk, discard || failed ? touch : 0);
 }
 
 static void request_steps(struct request *r)
@@ -843,6 +919,8 @@ static void request_steps(struct request *r)
 		request_moves(r, leg);
 	else if (both && r->done[!leg] < len)
 		request_moves(r, !leg);
+	else if (w.gone)
+		gone_ends(r);
 	else
 		request_ends(r);
 }
@@ -931,6 +1009,8 @@ static void new_copy(void)
 	else
 		taken = zm_copy_begin(w.zr, &c->op, chunk, from, max);
 	if (taken) {
+		if (w.frozen)
+			broken(4, "a copy begins that is frozen");
 		if (!c->prezero && count_others(&c->op, discards, 0))
 			broken(4, "a copy begins under a discard");
 		if (!c->prezero && w.zr->unread &&
@@ -957,9 +1037,13 @@ static void next_again(struct copy *c)
 	case ZM_AGAIN_NONE:
 		break;
 	case ZM_AGAIN_BEGUN:
+		if (w.frozen)
+			broken(4, "a second copy begins that is frozen");
 		copy_begun(c);
 		break;
 	case ZM_AGAIN_WAITS:
+		if (w.frozen)
+			broken(4, "a second copy waits for the thaw");
 		counts[N_AGAIN_WAITS]++;
 		c->phase = WAITING;
 		waits(&c->op, c->serial);
@@ -993,7 +1077,8 @@ static void new_verify(void)
 			c = &w.copies[i];
 	if (!c)
 		return;
-	may = !(w.zr->dirty[region / 64] & bit) && !zm_dest_failed(w.zr) &&
+	may = !w.frozen && !zm_dest_failed(w.zr) &&
+	      !(w.zr->dirty[region / 64] & bit) &&
 	      !under_copy(region / 64, bit);
 	c->buffer = w.buffers[c - w.copies];
 	c->serial = ++w.serial;
@@ -1256,6 +1341,9 @@ static void flush_ends(struct flush *f)
 		w.stable_time = f->time;
 		memcpy(w.stable, f->content, w.len * sizeof(u16));
 	}
+	if (f->flush.generation == (u32)atomic_read(&w.zr->failures) &&
+	    f->time > w.flushed_time)
+		w.flushed_time = f->time;
 	remember();
 	zm_flush_end(w.zr, &f->flush);
 	check_bits(0, 0, 0, "a flush");
@@ -1296,7 +1384,13 @@ static void dest_lost(void)
 
 static void repair(void)
 {
-	if (!zm_dest_failed(w.zr) || w.lost_due)
+	if (w.lost_due) {
+		zm_dest_attach(w.zr);
+		if (!zm_dest_failed(w.zr))
+			broken(4, "the destination is used before it is known what it lost");
+		return;
+	}
+	if (!zm_dest_failed(w.zr))
 		return;
 	counts[N_ATTACH]++;
 	note("attached again");
@@ -1435,11 +1529,32 @@ static void read_dest(void)
 	}
 }
 
+static void freeze_or_thaw(void)
+{
+	u32 i;
+
+	note(w.frozen ? "thawed" : "frozen");
+	if (!w.frozen) {
+		counts[N_FREEZE]++;
+		w.frozen = true;
+		zm_freeze(w.zr);
+		return;
+	}
+	w.frozen = false;
+	for (i = 0; i < MAX_WRITES; i++)
+		w.requests[i].frozen = false;
+	zm_thaw(w.zr);
+}
+
 static void trouble(void)
 {
 	struct flush *f = &w.flushes[below(MAX_FLUSHES)];
 
-	switch (below(28)) {
+	switch (below(29)) {
+	case 28:
+		if (w.frozen || one_in(5))
+			freeze_or_thaw();
+		break;
 	case 24: case 25: case 26:
 		read_dest();
 		break;
@@ -1493,6 +1608,8 @@ static void drain(void)
 	u32 i;
 
 	counts[N_DRAIN]++;
+	if (w.frozen)
+		freeze_or_thaw();
 	while (progress()) {
 		step++;
 		check();
@@ -1546,6 +1663,7 @@ static void start_episode(void)
 	u32 sector;
 
 	memset(&w, 0, sizeof(w));
+	w.time = 1;
 	counts[N_EPISODE]++;
 	w.region = region_sizes[below(ARRAY_SIZE(region_sizes))];
 	w.len = 1 + below(w.region * (one_in(3) ? MAX_REGIONS :
@@ -1571,6 +1689,48 @@ static void start_episode(void)
 	check();
 }
 
+/*
+ * The source goes, in sync and with nothing in flight; from then on the rules
+ * mean the same, but a region is dirty because of the source.
+ */
+static void take_over(u32 steps)
+{
+	static u16 source[MAX_SECTORS];
+	struct zm_op all = { .start = 0, .end = w.len };
+
+	if (zm_regions_dirty(w.zr) || zm_dest_failed(w.zr) || w.down ||
+	    w.unnoticed)
+		return;
+	counts[N_OVER]++;
+	memcpy(source, w.leg[0], sizeof(source));
+	freeze_or_thaw();
+	new_request();
+	if (zm_in_flight(w.zr))
+		broken(4, "something is in flight that is frozen");
+	zm_source_leave(w.zr);
+	w.gone = true;
+	freeze_or_thaw();
+	for (; steps; steps--) {
+		if (one_in(4))
+			new_request();
+		else
+			progress();
+		step++;
+		check();
+		if (zm_next_dirty_chunk(w.zr, 0) < w.chunks &&
+		    zm_copy_begin(w.zr, &w.copies[0].op,
+				  zm_next_dirty_chunk(w.zr, 0), 0, 64))
+			broken(3, "a copy begins without a source");
+	}
+	if (!zm_source_gone(w.zr) || !zm_read_dest(w.zr, &all) ||
+	    !zm_read_dest_end(w.zr, &all))
+		broken(1, "the destination does not serve all");
+	while (progress())
+		check();
+	if (memcmp(source, w.leg[0], sizeof(source)))
+		broken(3, "the source is written though it is gone");
+}
+
 static void episode(u32 steps)
 {
 	u32 load = one_in(3) ? 30 : one_in(2) ? 100 : 300;
@@ -1582,6 +1742,8 @@ static void episode(u32 steps)
 	for (end = step + steps; step < end; )
 		random_step(load);
 	converge();
+	if (one_in(3))
+		take_over(500);
 	if (shim_allocs != allocs)
 		broken(6, "something was allocated on the way");
 	zm_regions_destroy(w.zr);

@@ -41,6 +41,8 @@ typedef u64 sector_t;
 #define cond_resched()		do { } while (0)
 #define min_t(type, a, b) min((type)(a), (type)(b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
+#define swap(a, b) \
+	do { __typeof__(a) t_ = (a); (a) = (b); (b) = t_; } while (0)
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -139,6 +141,24 @@ static inline bool atomic_sub_and_test(int v, atomic_t *a)
 {
 	atomic_sub(v, a);
 	return !a->counter;
+}
+
+static inline int atomic_fetch_or(int v, atomic_t *a)
+{
+	int was = a->counter;
+
+	a->counter |= v;
+	return was;
+}
+
+static inline void atomic_or(int v, atomic_t *a)
+{
+	a->counter |= v;
+}
+
+static inline void atomic_andnot(int v, atomic_t *a)
+{
+	a->counter &= ~v;
 }
 
 static inline int atomic_cmpxchg(atomic_t *a, int old, int new)

@@ -60,6 +60,75 @@ t_slow_destination()
 	expect_le "ms of eight writes in async mode" "$TOOK" $((4 * DELAY))
 	settled
 }
+# Whether the mode is sync: then a write of a whole region makes or leaves it clean.
+# The mirror is paused, and what is under copy then ends.
+mode_is_sync() # REGION
+{
+	local dirty
+
+	rest 0.5
+	status_of m
+	dirty=${ZM_ST[dirty]}
+	must io "$ZM_DEV/m" write:$(($1 * 65536)):65536
+	status_of m
+	[ "${ZM_ST[dirty]}" -lt "$dirty" ] ||
+		{ [ "$dirty" = 0 ] && [ "${ZM_ST[dirty]}" = 0 ]; }
+}
+
+# 16 MiB at 4 MiB a second: half of it is 2 seconds away.
+t_auto()
+{
+	local src dst
+
+	new_loop src 16M && new_loop dst 16M || return
+	must fill "$src" 65536
+	new_mirror m "$src" 0 "$dst" 0 128 paused copy_mode:auto rate:4096 ||
+		return
+	mode_is_sync 255 && wrong "it begins in sync mode"
+	message m resume
+	rest 0.6
+	message m pause
+	mode_is_sync 255 && wrong "it is in sync mode with all to copy"
+	message m resume
+	wait_until "little is left" 30 status_at_least m synced 228 || return
+	message m pause
+	expect "it is in async mode with little to copy" mode_is_sync 255
+	message m resume
+	wait_sync m || return
+	message m pause
+	expect "it is in async mode in sync" mode_is_sync 3
+	expect_like "the table" "$(table_of m)" 'copy_mode:auto'
+
+	# A destination that comes back has much to get.
+	message m set rate 0
+	message m mark dirty 0-255
+	message m resume
+	message m pause
+	message m set copy_mode async
+	message m set copy_mode auto
+	message m mark dirty 0-255
+	mode_is_sync 3 && wrong "it is in sync mode with all to copy again"
+	message m resume
+	wait_sync m || return
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
+}
+
+# More is written than can be copied.
+t_auto_converges()
+{
+	local src dst
+
+	need_program fio && new_loop src 16M && new_loop dst 16M || return
+	must fill "$src" 65536
+	new_mirror m "$src" 0 "$dst" 0 128 copy_mode:auto rate:2048 || return
+	start_load --name=v --filename="$ZM_DEV/m" --size=16m --bs=4k
+	wait_until "it is in sync" 90 status_is m state in_sync
+	load_goes_on
+	stop_load
+	wait_sync m || return
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
+}
+
 zm_test "a slow destination slows nobody" t_slow_destination
 
 # A second copy of a region holds writes back, but a first one does not.
@@ -140,4 +209,6 @@ t_switching()
 }
 zm_test "switching both ways under fio with verify" t_switching
 
+zm_test "auto: sync when little is left" t_auto
+zm_test "auto: in sync, however much is written" t_auto_converges
 zm_run

@@ -184,7 +184,18 @@ t_flakey()
 		must io "$ZM_DEV/m" write:1048576:65536 flush:0:0
 		message m resume
 	done
-	mend dst && legs_are_equal
+	mend dst || return
+
+	# A flush that failed before may be noticed after the message.
+	wait_until "the mirror is in sync" 60 in_sync_by_and_by
+	legs_are_equal
+}
+
+in_sync_by_and_by()
+{
+	status_is m state in_sync && return
+	[ "${ZM_ST[state]}" != stopped ] || message m resume
+	return 1
 }
 
 zm_test "a write error of the destination is not the user's" t_write_error

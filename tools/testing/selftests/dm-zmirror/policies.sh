@@ -168,6 +168,19 @@ t_skip_by_message()
 }
 zm_test "set by message, and taken over" t_skip_by_message
 
+# The regions that are taken over have no room for it yet.
+t_skip_by_table()
+{
+	new_broken_pair paused || return
+	reload_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused \
+		on_source_error:skip || return
+	break_source && message m resume || return
+	wait_state m degraded || return
+	expect_eq "regions left out" "${ZM_ST[unread]}" 3
+	mend src && legs_are_equal
+}
+zm_test "set by a table that takes over" t_skip_by_table
+
 # ---------------------------------------------------------------------------
 # A destination that is tried again
 # ---------------------------------------------------------------------------
@@ -232,7 +245,7 @@ zm_test "a suspended mirror goes on trying" t_retry_suspended
 # A thin volume in a pool of 8 MiB; more is there.
 new_small_pool()
 {
-	local meta meta_file data data_file
+	local meta data
 
 	need_target thin-pool && new_loop meta 4M && new_loop data 32M || return
 	POOL="$meta $data 128 0 1 error_if_no_space"

@@ -225,7 +225,7 @@ for value in '' : :yes :ON :1 :on:; do
 done
 for value in '' : :fast :sync,async; do
 	bad_line "copy_mode$value" "$LINE 1 copy_mode$value" \
-		'Feature copy_mode takes sync or async'
+		'Feature copy_mode takes sync, async or auto'
 done
 for value in '' : :yes :EXACT :pass,ignore; do
 	bad_line "discard$value" "$LINE 1 discard$value" \
@@ -243,7 +243,7 @@ for value in '' : :on :skip :STOP; do
 done
 for value in '' : :on :retry :SKIP; do
 	bad_line "on_source_error$value" "$LINE 1 on_source_error$value" \
-		'Feature on_source_error takes stop'
+		'Feature on_source_error takes stop, skip or failover'
 done
 bad_line "metadata, which is not there yet" "$LINE 1 metadata:SRC" \
 	"not supported yet: metadata"
@@ -268,7 +268,7 @@ bad_message "message set jobs:4" 'set jobs:4 4' 'Unknown feature: jobs:4'
 bad_message "message set zero_detect maybe" 'set zero_detect maybe' \
 	'zero_detect takes on or off.*maybe'
 bad_message "message set copy_mode fast" 'set copy_mode fast' \
-	'copy_mode takes sync or async.*fast'
+	'copy_mode takes sync, async or auto.*fast'
 bad_message "message set bogus" 'set bogus 1' 'Unknown feature: bogus'
 for feature in dest_zeroed nosync no_unmap paused prezero discard_zeroes \
 	       discard; do
@@ -315,7 +315,7 @@ bad_message "message mark alone" 'mark' 'mark takes dirty, clean'
 bad_message "message mark without ranges" 'mark dirty' 'mark takes dirty'
 bad_message "message mark with two words" 'mark dirty 0 1' 'mark takes dirty'
 bad_message "message mark wrong" 'mark wrong 0' 'mark: dirty, clean.*not wrong'
-for value in 128 0-128 4-3 x 1x -1 1- 1-2-3 0, ,0 0,,1 0,128 99999999999999999999; do
+for value in 128 0-128 4-3 x 1x -1 1- 1-2-3 '0,' ,0 0,,1 0,128 99999999999999999999; do
 	bad_message "message mark dirty $value" "mark dirty $value" \
 		"mark: ranges of regions below 128, not $value"
 done
@@ -388,6 +388,7 @@ trip 128 128 jobs:16 ""
 trip 128 128 on_dest_error:retry
 trip 128 128 on_dest_error:stop ""
 trip 128 128 on_source_error:skip
+trip 128 128 on_source_error:failover
 trip 128 128 on_source_error:stop ""
 trip 128 128 rate:64
 trip 128 128 rate:4294967295
@@ -396,6 +397,7 @@ trip 128 128 "rate:1000 scan_rate:1024"
 trip 128 128 scan_rate:0 ""
 trip 128 128 no_unmap
 trip 128 128 copy_mode:async
+trip 128 128 copy_mode:auto
 trip 128 128 copy_mode:sync ""
 trip 128 128 paused
 trip 128 128 prezero
@@ -501,7 +503,7 @@ t_status()
 (resync|in_sync|paused|stopped) [A-Z][A-Z] [0-9]+ dirty:[0-9]+ zero:[0-9]+ \
 read:[0-9]+ copied:[0-9]+ zeroed:[0-9]+ skipped:[0-9]+ fg_skipped:[0-9]+ \
 source_errors:[0-9]+ dest_errors:[0-9]+ discarded:[0-9]+ served:[0-9]+ \
-unread:[0-9]+ verify:[0-9]+/[0-9]+ mismatch:[0-9]+ unverified:[0-9]+\$"
+unread:[0-9]+ verify:[0-9]+/[0-9]+ mismatch:[0-9]+ unverified:[0-9]+ remaining:[0-9]+\$"
 
 	# shellcheck disable=SC2086 # words
 	set -- $line
