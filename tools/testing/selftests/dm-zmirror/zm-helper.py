@@ -60,6 +60,7 @@ import fcntl
 import itertools
 import mmap
 import os
+import queue
 import random
 import stat
 import struct
@@ -80,7 +81,7 @@ HEADER = struct.Struct("=3I II I i I I I Q 128s 129s 7x")
 SPEC = struct.Struct("=QQiI16s")
 DM_SIZE = 1 << 16
 
-CREATE, REMOVE, SUSPEND, STATUS, LOAD, CLEAR = 3, 4, 6, 7, 9, 10
+CREATE, REMOVE, SUSPEND, STATUS, WAIT, LOAD, CLEAR = 3, 4, 6, 7, 8, 9, 10
 TABLE, MESSAGE = 12, 14
 
 FLAGS = {"readonly": 1, "suspend": 2, "table": 16, "nolockfs": 1 << 10,
@@ -89,12 +90,12 @@ SUSPENDED = 2
 DATA_OUT = 1 << 16
 
 
-def dm(number, name, flags=(), targets=0, payload=b""):
+def dm(number, name, flags=(), targets=0, payload=b"", event=0, size=DM_SIZE):
     """Returns the header's fields and the data behind it."""
     bits = sum(FLAGS[flag] for flag in flags)
-    header = HEADER.pack(4, 0, 0, DM_SIZE, HEADER.size, targets, 0, bits, 0, 0,
-                         0, name.encode(), b"")
-    buf = bytearray((header + payload).ljust(DM_SIZE, b"\0"))
+    header = HEADER.pack(4, 0, 0, size, HEADER.size, targets, 0, bits, event,
+                         0, 0, name.encode(), b"")
+    buf = bytearray((header + payload).ljust(size, b"\0"))
     request = 3 << 30 | HEADER.size << 16 | 0xFD << 8 | number
     with open("/dev/mapper/control", "rb") as control:
         fcntl.ioctl(control, request, buf)
@@ -157,6 +158,49 @@ def dm_remove(name):
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+class Waiter(threading.Thread):
+    """Waits for the events of a device, as dmsetup wait does."""
+
+    def __init__(self, name):
+        super().__init__(daemon=True)
+        self.name_of = name
+        self.event = dm(STATUS, name)[0][8]
+        self.seen = queue.Queue()
+        self.enough = False
+
+    def run(self):
+        while not self.enough:
+            try:
+                # Others may run meanwhile only if the buffer is a small one.
+                number = dm(WAIT, self.name_of, event=self.event,
+                            size=1024)[0][8]
+            except OSError:     # it is removed, which is an event as well
+                return
+            self.seen.put(number - self.event)
+            self.event = number
+
+
+def dm_cycles(name, count, *messages):
+    """Sends messages in turn, each of which is to make one event. Tells of those
+    that made none, or several."""
+    waiter = Waiter(name)
+    waiter.start()
+    first = waiter.event
+    for number in range(int(count)):
+        message = messages[number % len(messages)]
+        dm_message(name, message)
+        try:
+            got = waiter.seen.get(timeout=20)
+        except queue.Empty:
+            return ["no event after %s, the %dth" % (message, number + 1)]
+        if got != 1:
+            return ["%d events after %s" % (got, message)]
+    time.sleep(0.3)
+    got = dm(STATUS, name)[0][8] - first
+    waiter.enough = True
+    return [] if got == int(count) else ["%d events after %s" % (got, count)]
 
 
 def dm_lines(name, *flags):
@@ -511,7 +555,7 @@ COMMANDS = {
     "create": dm_create, "load": dm_load, "clear": dm_clear,
     "suspend": dm_suspend, "resume": dm_resume, "message": dm_message,
     "status": dm_lines, "table": dm_table, "info": dm_info,
-    "remove": dm_remove, "attach": loop_attach, "detach": loop_detach,
+    "remove": dm_remove, "cycles": dm_cycles, "attach": loop_attach, "detach": loop_detach,
     "addpart": part_add,
     "make": make, "link": link, "unlink": unlink,
     "fill": fill, "poke": poke, "flip": flip, "copy": copy, "io": io, "equal": equal,
