@@ -126,26 +126,6 @@ static bool zm_payload_changed(struct zm_io *io, struct bio *bio)
 	return io->zero_payload && !zm_payload_is_zero(bio, io->payload);
 }
 
-/* Tells of what has failed. Returns the mask of the legs. */
-static unsigned int zm_io_failed(struct zm_io *io, blk_status_t source_status)
-{
-	struct zmirror *zm = io->zm;
-	unsigned int failed = 0;
-
-	if (source_status) {
-		if (!zm_declined(io, source_status))
-			atomic64_inc(&zm->stats.source_errors);
-		failed |= ZM_SOURCE;
-	}
-	if (io->dest_status) {
-		if (!zm_declined(io, io->dest_status))
-			zm_dest_error(zm, io->op.generation,
-				      io->dest_status);
-		failed |= ZM_DEST;
-	}
-	return failed;
-}
-
 /*
  * The bio itself has been to the destination, for the source is gone. Parts of it
  * may have gone there too, which are those of zeroes.
@@ -161,21 +141,26 @@ static unsigned int zm_gone_failed(struct zm_io *io, blk_status_t *error)
 	return ZM_DEST;
 }
 
-static void zm_io_finish(struct zm_io *io, struct bio *bio, blk_status_t *error)
+/* Tells of what has failed, and to the user. Returns the mask of the legs. */
+static noinline unsigned int zm_io_failed(struct zm_io *io, blk_status_t *error)
 {
 	struct zmirror *zm = io->zm;
-	unsigned int failed = 0, ended;
+	unsigned int failed = 0;
 
-	if (unlikely(!(io->op.legs & ZM_SOURCE)))
-		failed = zm_gone_failed(io, error);
-	else if (unlikely(*error || io->dest_status))
-		failed = zm_io_failed(io, *error);
-	if (unlikely(zm_payload_changed(io, bio)))
+	if (!(io->op.legs & ZM_SOURCE))
+		return zm_gone_failed(io, error);
+	if (*error) {
+		if (!zm_declined(io, *error))
+			atomic64_inc(&zm->stats.source_errors);
+		failed |= ZM_SOURCE;
+	}
+	if (io->dest_status) {
+		if (!zm_declined(io, io->dest_status))
+			zm_dest_error(zm, io->op.generation,
+				      io->dest_status);
 		failed |= ZM_DEST;
-
-	ended = zm_op_end(zm->regions, &io->op, failed);
-	if (unlikely(ended))
-		zm_op_ended(zm, ended);
+	}
+	return failed;
 }
 
 static void zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
@@ -225,12 +210,23 @@ static void zm_hold(struct zm_io *io, struct bio *bio)
 
 static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
 {
-	if (unlikely(*error) && zm_may_take_over(io, *error)) {
-		atomic64_inc(&io->zm->stats.source_errors);
-		zm_hold(io, bio);
-		return DM_ENDIO_INCOMPLETE;
+	struct zmirror *zm = io->zm;
+	unsigned int failed = 0, ended;
+
+	if (unlikely(*error || io->dest_status)) {
+		if (*error && zm_may_take_over(io, *error)) {
+			atomic64_inc(&zm->stats.source_errors);
+			zm_hold(io, bio);
+			return DM_ENDIO_INCOMPLETE;
+		}
+		failed = zm_io_failed(io, error);
 	}
-	zm_io_finish(io, bio, error);
+	if (unlikely(zm_payload_changed(io, bio)))
+		failed |= ZM_DEST;
+
+	ended = zm_op_end(zm->regions, &io->op, failed);
+	if (unlikely(ended))
+		zm_op_ended(zm, ended);
 	return DM_ENDIO_DONE;
 }
 
@@ -488,15 +484,8 @@ static noinline bool zm_dest_prepare(struct zmirror *zm, struct zm_io *io,
 	return false;
 }
 
-static __always_inline void zm_submit_dest(struct zmirror *zm, struct zm_io *io,
-					   struct bio *bio)
+static __always_inline void zm_send_dest(struct zmirror *zm, struct zm_io *io)
 {
-	if (likely(io->op.kind == ZM_OP_WRITE)) {
-		zm_dest_clone(zm, io, bio);
-	} else if (!zm_dest_prepare(zm, io, bio)) {
-		zm_dest_later(io);
-		return;
-	}
 	io->dest.bi_iter.bi_sector = zm->dest.start + io->op.start;
 	io->dest.bi_end_io = zm_dest_end;
 	submit_bio_noacct(&io->dest);
@@ -537,6 +526,29 @@ static noinline int zm_submit_gone(struct zmirror *zm, struct zm_io *io,
 	return DM_MAPIO_REMAPPED;
 }
 
+/* Any operation but a write to both legs. Returns as zm_io_submit(). */
+static noinline int zm_submit_other(struct zmirror *zm, struct zm_io *io,
+				    struct bio *bio)
+{
+	unsigned int legs = io->op.legs;
+
+	zm_io_begun(io);
+	if (!legs)
+		return zm_complete(bio);
+	if (legs == ZM_DEST)
+		return zm_submit_gone(zm, io, bio);
+	zm_remap_to_source(zm, bio, io->op.start);
+	if (legs & ZM_DEST) {
+		atomic_set(&io->legs, 2);
+		bio->bi_opf &= ~REQ_NOWAIT;
+		if (zm_dest_prepare(zm, io, bio))
+			zm_send_dest(zm, io);
+		else
+			zm_dest_later(io);
+	}
+	return DM_MAPIO_REMAPPED;
+}
+
 /*
  * Sends an operation that has begun to its legs, or ends it if it has none. Returns
  * DM_MAPIO_REMAPPED if the bio is still to be submitted, or DM_MAPIO_SUBMITTED.
@@ -544,27 +556,19 @@ static noinline int zm_submit_gone(struct zmirror *zm, struct zm_io *io,
 static __always_inline int zm_io_submit(struct zmirror *zm, struct zm_io *io,
 					struct bio *bio)
 {
-	unsigned int legs = io->op.legs;
-
-	/* A write to both legs has nothing to tell. */
-	if (unlikely(legs != (ZM_SOURCE | ZM_DEST)) ||
+	if (unlikely(io->op.legs != (ZM_SOURCE | ZM_DEST)) ||
 	    unlikely(io->op.kind != ZM_OP_WRITE))
-		zm_io_begun(io);
-	if (unlikely(!legs))
-		return zm_complete(bio);
-	if (unlikely(legs == ZM_DEST))
-		return zm_submit_gone(zm, io, bio);
+		return zm_submit_other(zm, io, bio);
 
 	/*
 	 * Once the destination's bio is submitted it may end at any moment,
 	 * but the bio itself stays until both have ended.
 	 */
 	zm_remap_to_source(zm, bio, io->op.start);
-	if (legs & ZM_DEST) {
-		atomic_set(&io->legs, 2);
-		bio->bi_opf &= ~REQ_NOWAIT;
-		zm_submit_dest(zm, io, bio);
-	}
+	atomic_set(&io->legs, 2);
+	bio->bi_opf &= ~REQ_NOWAIT;
+	zm_dest_clone(zm, io, bio);
+	zm_send_dest(zm, io);
 	return DM_MAPIO_REMAPPED;
 }
 
