@@ -108,7 +108,7 @@ mutant "all is a plain write" \
 mutant "a plain write does not care whether the destination is well" \
 	's/!zm_dest_well\(zr, &op->generation\)\)/(zm_dest_well(zr, \&op->generation), 0))/'
 mutant "a write that comes into a crowd does not look around" \
-	's/begun = hlist_empty\(&bucket->in_flight\);/begun = true;/'
+	's/likely\(hlist_empty\(&bucket->in_flight\)\) &&$/1 \&\&/'
 mutant "who waits is forgotten" \
 	's/if \(likely\(list_empty\(&bucket->waiting\)\)\)/if (1)/'
 mutant "a source-only write cleans" \
@@ -138,7 +138,7 @@ mutant "two copies of one region" \
 mutant "clean regions are copied" \
 	's/u64 gaps = ~\(mask >> first\);/u64 gaps = 0;/'
 mutant "copies begin on a failed destination" \
-	's/return !zm_dest_failed\(zr\);/return true;/'
+	's/\(ZM_DEST_FAILED \| ZM_SOURCE_GONE\)\)/ZM_SOURCE_GONE)/'
 mutant "a copy that waited forgets when it came" \
 	's/^		op->legs = ZM_SOURCE \| ZM_DEST;/&\n		op->generation = atomic_read(\&zr->failures);/'
 mutant "a request does not record what it wrote" \
@@ -158,7 +158,7 @@ mutant "a lost chunk stays clean" \
 mutant "a lost chunk keeps its zero bits" \
 	'/^	dirtied = zm_set_dirty\(zr, chunk, mask\);/{n;d}'
 mutant "a late failure counts again" \
-	's/if \(generation != \(u32\)atomic_read\(&zr->failures\) \|\|/if (/; s/^	    atomic_cmpxchg/	    atomic_cmpxchg/'
+	'/^bool zm_dest_fail\(/,/^}/s/if \(generation != .*/if (0)/'
 mutant "a failure does not count" \
 	's/atomic_inc\(&zr->failures\);//'
 mutant "the last chunk is longer than the mirror" \
