@@ -154,9 +154,9 @@ t_dest() # KIND PHASE
 	# shellcheck disable=SC2046 # a word or none
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused \
 		$(features "$2") || return
-	start_load --name=v --filename="$ZM_DEV/m" --size=4m --offset=6m \
+	start_load --name=v --filename="$ZM_DEV/m" --size=2m --offset=7m \
 		--bsrange=4k-64k
-	enter "$2" "$1" dst && rest 0.7 && load_goes_on
+	enter "$2" "$1" dst && rest 0.5 && load_goes_on
 	trouble_ends "$1" dst
 	message m resume
 	rest 0.2
