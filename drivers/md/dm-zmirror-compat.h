@@ -22,6 +22,11 @@
 #define BLK_OPEN_WRITE FMODE_WRITE
 #endif
 
+/* Newer kernels have a status of its own for a request that is out of line. */
+#ifndef BLK_STS_INVAL
+#define BLK_STS_INVAL BLK_STS_NOTSUPP
+#endif
+
 /**
  * zm_want_stable_pages - ask that a page is not changed while it is written
  * @ti: the target

@@ -177,6 +177,13 @@ static void zm_dest_flush_end(struct zm_io *io, blk_status_t *error)
 		*error = BLK_STS_OK;
 }
 
+/* Whether a leg has failed, and not just that request. */
+static bool zm_leg_failed(blk_status_t status)
+{
+	return status != BLK_STS_AGAIN && status != BLK_STS_INVAL &&
+	       status != BLK_STS_NOTSUPP && status != BLK_STS_TARGET;
+}
+
 /*
  * Whether a write that failed on the source has done on the destination what it was
  * to do, so that the user need not know of it if the destination takes over. Where
@@ -188,7 +195,7 @@ static bool zm_may_take_over(const struct zm_io *io, blk_status_t status)
 
 	return READ_ONCE(zm->failover) && (io->op.legs & ZM_SOURCE) &&
 	       ((io->op.legs & ZM_DEST) || io->op.skipped) &&
-	       !io->dest_status && !zm_declined(io, status) &&
+	       !io->dest_status && zm_leg_failed(status) &&
 	       !zm_dest_failed(zm->regions) && !zm_regions_dirty(zm->regions);
 }
 
@@ -235,7 +242,8 @@ static int zm_source_flush_end(struct zm_io *io, struct bio *bio)
 	struct zmirror *zm = io->zm;
 
 	atomic64_inc(&zm->stats.source_errors);
-	if (!READ_ONCE(zm->failover) || zm_dest_failed(zm->regions))
+	if (!READ_ONCE(zm->failover) || !zm_leg_failed(bio->bi_status) ||
+	    zm_dest_failed(zm->regions))
 		return DM_ENDIO_DONE;
 	zm_hold(io, bio);
 	return DM_ENDIO_INCOMPLETE;
@@ -715,16 +723,27 @@ static void zm_make_zeroes(struct work_struct *work)
  * ------------------------------------------------------------------------
  */
 
-/* Whether there are bios that are held, and how many of them are operations. */
-static bool zm_held(struct zmirror *zm, u32 *ops)
+/*
+ * How many bios are held, how many of them are operations, and whether the
+ * destination has failed since one of these began: it may have lost what that wrote,
+ * which is not known of it before it ends.
+ */
+static u32 zm_held(struct zmirror *zm, u32 *ops, bool *lost)
 {
 	struct bio *bio;
 	u32 all = 0, nr = 0;
 
+	*lost = false;
 	spin_lock_irq(&zm->lock);
 	bio_list_for_each(bio, &zm->held) {
-		nr += zm_io(bio)->kind == ZM_IO_OP;
+		const struct zm_io *io = zm_io(bio);
+
 		all++;
+		if (io->kind != ZM_IO_OP)
+			continue;
+		nr++;
+		if (!zm_read_dest_end(zm->regions, &io->op))
+			*lost = true;
 	}
 	spin_unlock_irq(&zm->lock);
 	*ops = nr;
@@ -732,12 +751,12 @@ static bool zm_held(struct zmirror *zm, u32 *ops)
 }
 
 /* All is at rest, and somebody is held. */
-static bool zm_take_over(struct zmirror *zm)
+static bool zm_take_over(struct zmirror *zm, bool lost)
 {
 	if (zm_source_gone(zm->regions))
 		return true;
-	if (!READ_ONCE(zm->failover) || zm_dest_failed(zm->regions) ||
-	    zm_regions_dirty(zm->regions))
+	if (!READ_ONCE(zm->failover) || lost ||
+	    zm_dest_failed(zm->regions) || zm_regions_dirty(zm->regions))
 		return false;
 
 	/* Who waits for one that is held begins as soon as that ends. */
@@ -788,10 +807,10 @@ static void zm_source_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(to_delayed_work(work),
 					  struct zmirror, source_work);
-	bool over;
+	bool over, lost;
 	u32 nr;
 
-	if (!zm_held(zm, &nr))
+	if (!zm_held(zm, &nr, &lost))
 		return;
 	zm_freeze(zm->regions);
 	if (zm_in_flight(zm->regions) != nr) {
@@ -799,7 +818,7 @@ static void zm_source_work(struct work_struct *work)
 				   msecs_to_jiffies(ZM_FREEZE_MS));
 		return;
 	}
-	over = zm_take_over(zm);
+	over = zm_take_over(zm, lost);
 	zm_let_held_go(zm, over);
 	zm_thaw(zm->regions);
 }
