@@ -11,8 +11,10 @@
 #include <linux/blkdev.h>
 #include <linux/dm-io.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/math.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 
@@ -44,6 +46,8 @@ enum zm_io_kind {
  * context in which it finds itself.
  *
  * Of a read, @op has the sectors only, and @payload is what it was sent with.
+ *
+ * @started is when the bio came, in ns, or 0 where nobody wants to know.
  */
 struct zm_io {
 	struct zmirror *zm;
@@ -53,6 +57,7 @@ struct zm_io {
 	atomic_t legs;
 	struct list_head zeroing;	/* place in zmirror.zeroing */
 	struct bvec_iter payload;	/* where @zero_payload was found, too */
+	u64 started;
 	union {
 		struct zm_op op;
 		struct zm_flush flush;
@@ -215,6 +220,13 @@ static void zm_hold(struct zm_io *io, struct bio *bio)
 	spin_unlock_irqrestore(&zm->lock, flags);
 }
 
+/* Of what carries data and has ended well, the controller wants the latency. */
+static noinline void zm_io_took(const struct zm_io *io)
+{
+	zm_pace_sample(&io->zm->pace, io->started, io->kind == ZM_IO_OP,
+		       io->op.end - io->op.start);
+}
+
 static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
 {
 	struct zmirror *zm = io->zm;
@@ -230,6 +242,8 @@ static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
 	}
 	if (unlikely(zm_payload_changed(io, bio)))
 		failed |= ZM_DEST;
+	if (unlikely(io->started) && io->op.kind == ZM_OP_WRITE && !*error)
+		zm_io_took(io);
 
 	ended = zm_op_end(zm->regions, &io->op, failed);
 	if (unlikely(ended))
@@ -337,6 +351,8 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 		return zm_read_failed(io, bio, error);
 	else if (io->kind == ZM_IO_READ_DEST)
 		zm_read_served(io, error);
+	else if (unlikely(io->started) && io->kind == ZM_IO_READ)
+		zm_io_took(io);
 	return DM_ENDIO_DONE;
 }
 
@@ -966,6 +982,16 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	return zm_io_submit(zm, io, bio);
 }
 
+/* Once a jiffy, for what goes by whether the mirror is in use. */
+static noinline void zm_used(struct zmirror *zm)
+{
+	unsigned long now = jiffies;
+	u32 gap = min(now - READ_ONCE(zm->used), (unsigned long)HZ);
+
+	WRITE_ONCE(zm->gap, zm->gap - zm->gap / 8 + gap);
+	WRITE_ONCE(zm->used, now);
+}
+
 int zm_io_map(struct dm_target *ti, struct bio *bio)
 {
 	struct zm_io *io = zm_io(bio);
@@ -975,8 +1001,9 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 	io->zm = zm;
 	io->kind = ZM_IO_PASS;
 	io->op.start = sector;
+	io->started = unlikely(READ_ONCE(zm->pace.on)) ? ktime_get_ns() : 0;
 	if (time_before(READ_ONCE(zm->used), jiffies))
-		WRITE_ONCE(zm->used, jiffies);
+		zm_used(zm);
 
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH) && !bio_sectors(bio))
 		return zm_map_flush(zm, io, bio);

@@ -41,6 +41,7 @@ DECLARE_DM_KCOPYD_THROTTLE_WITH_MODULE_PARM(resync_throttle, "Percentage of time
 #define ZM_UNIT_SECTORS		256U	/* 128 KiB */
 #define ZM_BUFFER_SECTORS	256U	/* at least a unit */
 #define ZM_USED_SECTORS		128U	/* 64 KiB: a bite while in use */
+#define ZM_PACE_BITES	16U	/* of a rate's: 1/256 of a second */
 #define ZM_USED_JIFFIES		(HZ / 10)	/* in use so long after a request */
 #define ZM_NEAR_JOBS		4U	/* keep a device near by busy */
 #define ZM_HEAD_SECTORS		8U	/* 4 KiB, or a logical block if larger */
@@ -92,6 +93,7 @@ struct zm_job {
 	u64 lost;			/* could not be read */
 	bool dest_failed;
 	blk_status_t dest_status;	/* why */
+	u64 leave;			/* to move something, when, in ns */
 
 	sector_t start;			/* of the first unit in hand */
 	sector_t end;
@@ -247,26 +249,33 @@ static void zm_copy_done(int read_error, unsigned long write_error,
  * ------------------------------------------------------------------------
  */
 
-/* Whether the mirror is in use: a request came in the last tenth of a second. */
+/*
+ * Whether the mirror is in use: a request came in the last tenth of a second. Where it
+ * is the latency of each that counts, also when they come more seldom, one a second at
+ * least: else each of them would find resync at full speed.
+ */
 bool zm_resync_in_use(struct zmirror *zm)
 {
-	return time_before(jiffies, READ_ONCE(zm->used) + ZM_USED_JIFFIES);
+	u32 most = ZM_USED_JIFFIES;
+
+	if (READ_ONCE(zm->pace.on))
+		most = clamp(READ_ONCE(zm->gap) / 2, most, (u32)HZ);
+	return time_before(jiffies, READ_ONCE(zm->used) + most);
 }
 
 /* Who has been kept waiting by a suspend had no request that came. */
 void zm_resync_resume(struct zmirror *zm)
 {
 	WRITE_ONCE(zm->used, jiffies);
+	zm_meter_reset(&zm->writing, atomic64_read(&zm->stats.copied));
+	zm_meter_reset(&zm->reading, atomic64_read(&zm->stats.read));
 }
 
-static void zm_copy_took(struct zmirror *zm, u64 start)
+static void zm_copy_took(struct zmirror *zm, u64 ns)
 {
 	struct zm_resync *rs = zm->resync;
-	u64 least = READ_ONCE(rs->copy_ns), ns = ktime_get_ns() - start;
+	u64 least = READ_ONCE(rs->copy_ns);
 
-	/* Some of it was waiting for leave. */
-	if (READ_ONCE(zm->rate.kib) || READ_ONCE(zm->scan_rate.kib))
-		return;
 	if (!least || ns < least)
 		WRITE_ONCE(rs->copy_ns, ns);
 }
@@ -294,12 +303,19 @@ static u32 zm_jobs_now(struct zmirror *zm)
  * ------------------------------------------------------------------------
  */
 
-/* The most that is copied at once, in sectors. */
+/*
+ * The most that is copied at once, in sectors. By a rate that is there for the sake of
+ * latency, no more than 1/256 of a second's worth.
+ */
 static u32 zm_bite(struct zmirror *zm)
 {
 	u32 bite = zm_rate_bite(&zm->rate);
 
-	return min(bite, zm_resync_in_use(zm) ? ZM_USED_SECTORS : ZM_JOB_SECTORS);
+	if (!zm_resync_in_use(zm))
+		return min(bite, ZM_JOB_SECTORS);
+	if (READ_ONCE(zm->pace.on))
+		bite = max(bite / ZM_PACE_BITES, zm->resync->block_sectors);
+	return min(bite, ZM_USED_SECTORS);
 }
 
 /* The most that one request writes to the destination, in sectors. */
@@ -329,6 +345,7 @@ static bool zm_job_may_wait(const void *context)
 {
 	const struct zm_job *job = context;
 
+	zm_pace_tick(&job->zm->pace, zm_resync_in_use(job->zm));
 	return zm_resync_running(job->zm);
 }
 
@@ -339,12 +356,36 @@ static bool zm_job_may_wait(const void *context)
  */
 static bool zm_job_rate(struct zm_job *job, struct zm_rate *rate, u32 sectors)
 {
-	if (!READ_ONCE(rate->kib))
-		return true;
-	if (!job->op.hold)
-		return zm_rate_wait(rate, sectors, zm_job_may_wait, job);
-	zm_rate_charge(rate, sectors);
-	return true;
+	bool leave = true;
+
+	if (READ_ONCE(rate->kib) || READ_ONCE(job->zm->pace.on)) {
+		if (job->op.hold)
+			zm_rate_charge(rate, sectors);
+		else
+			leave = zm_rate_wait(rate, sectors, zm_job_may_wait,
+					     job);
+	}
+	job->leave = ktime_get_ns();
+	return leave;
+}
+
+/* How long it has been since then. */
+static u64 zm_job_since(const struct zm_job *job)
+{
+	return ktime_get_ns() - job->leave;
+}
+
+/*
+ * Leave to read some sectors in search of zeroes. Where it is the latency of others
+ * that counts, what is read counts as what is written.
+ */
+static bool zm_job_scan(struct zm_job *job, u32 sectors)
+{
+	struct zmirror *zm = job->zm;
+
+	return (!READ_ONCE(zm->pace.on) ||
+		zm_job_rate(job, &zm->rate, sectors)) &&
+	       zm_job_rate(job, &zm->scan_rate, sectors);
 }
 
 /*
@@ -723,8 +764,7 @@ static unsigned long zm_look_at_heads(struct zm_job *job, unsigned long *failed)
 	unsigned long data = 0;
 	unsigned int unit;
 
-	if (!zm_job_rate(job, &job->zm->scan_rate,
-			 job->nr_units * rs->head_sectors)) {
+	if (!zm_job_scan(job, job->nr_units * rs->head_sectors)) {
 		*failed = GENMASK(job->nr_units - 1, 0);
 		return 0;
 	}
@@ -776,7 +816,8 @@ static bool zm_read_units(struct zm_job *job, unsigned int first,
 
 	*data = GENMASK(first + nr - 1, first);
 	job->unread = 0;
-	if (detect && !zm_job_rate(job, &zm->scan_rate, len))
+	job->leave = ktime_get_ns();
+	if (detect && !zm_job_scan(job, len))
 		return false;
 	zm_parts_begin(job);
 	zm_read_part(job, job->buffer, zm_unit_start(job, first), len, *data);
@@ -801,7 +842,7 @@ static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 {
 	unsigned long units = GENMASK(first + nr - 1, first);
 	unsigned long data, zero = 0;
-	u64 start = ktime_get_ns();
+	u64 took;
 
 	if (!zm_read_units(job, first, nr, &data)) {
 		if (job->unread && nr > 1 && READ_ONCE(job->zm->skip)) {
@@ -814,13 +855,14 @@ static unsigned long zm_read_and_write(struct zm_job *job, unsigned int first,
 		*failed |= units;
 		return 0;
 	}
+	took = zm_job_since(job);
 	zm_found_data(job, data);
 	zm_parts_begin(job);
 	*failed |= zm_write_units(job, data, first);
 	zm_parts_wait(job);
-	*failed |= zm_note_failed(job);
 	if (data)
-		zm_copy_took(job->zm, start);
+		zm_copy_took(job->zm, took + zm_job_since(job));
+	*failed |= zm_note_failed(job);
 	return units & ~data;
 }
 
@@ -860,18 +902,16 @@ static unsigned long zm_copy_batch(struct zm_job *job)
 		data = zm_look_at_heads(job, &failed);
 
 	if (data) {
-		u64 start = ktime_get_ns();
-
 		zm_found_data(job, data);
 		zm_parts_begin(job);
 		failed |= zm_copy_units(job, data);
 		zm_parts_wait(job);
+		zm_copy_took(job->zm, zm_job_since(job));
 		if (job->unread && READ_ONCE(job->zm->skip)) {
 			data &= ~job->unread;
 			job->unread = 0;
 		}
 		failed |= zm_note_failed(job);
-		zm_copy_took(job->zm, start);
 	}
 	units &= ~(data | failed);
 	if (units)
@@ -1159,6 +1199,17 @@ static void zm_auto_mode_end(struct zmirror *zm)
 		WRITE_ONCE(zm->async, false);
 }
 
+static void zm_job_measure(struct zm_job *job)
+{
+	struct zmirror *zm = job->zm;
+
+	if (job->index)
+		return;
+	zm_meter_tick(&zm->writing, atomic64_read(&zm->stats.copied));
+	zm_meter_tick(&zm->reading, atomic64_read(&zm->stats.read));
+	zm_auto_mode(zm);
+}
+
 void zm_resync_ready(struct zm_op *op)
 {
 	complete(&container_of(op, struct zm_job, op)->begun);
@@ -1234,8 +1285,7 @@ static void zm_job_work(struct work_struct *work)
 
 		zm_job_copy(job);
 		zm_job_again(job, zm_job_end(job));
-		if (!job->index)
-			zm_auto_mode(zm);
+		zm_job_measure(job);
 		cond_resched();
 	}
 }

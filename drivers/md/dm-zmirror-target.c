@@ -201,36 +201,70 @@ static void zm_get_jobs(struct zmirror *zm, char *word, size_t size)
 }
 
 /* A bound of less could not be kept within a second. */
-static int zm_parse_rate(struct zm_rate *rate, const char *value, u32 least)
+static int zm_parse_rate(const char *value, u32 least, u32 *kib)
 {
-	u32 kib;
+	u32 rate;
 
-	if (kstrtou32(value, 10, &kib) || (kib && kib < least))
+	if (kstrtou32(value, 10, &rate) || (rate && rate < least))
 		return -EINVAL;
-	zm_rate_set(rate, kib);
+	*kib = rate;
 	return 0;
 }
 
 static int zm_set_rate(struct zmirror *zm, const char *value)
 {
-	return zm_parse_rate(&zm->rate, value, ZM_MIN_RATE);
+	u32 kib;
+
+	if (!strcmp(value, "auto")) {
+		zm_pace_set(&zm->pace, true);
+		return 0;
+	}
+	if (zm_parse_rate(value, ZM_MIN_RATE, &kib))
+		return -EINVAL;
+	zm_pace_set(&zm->pace, false);
+	zm_rate_set(&zm->rate, kib);
+	return 0;
 }
 
 static void zm_get_rate(struct zmirror *zm, char *word, size_t size)
 {
-	if (zm->rate.kib)
+	if (zm->pace.on)
+		strscpy(word, "rate:auto", size);
+	else if (zm->rate.kib)
 		snprintf(word, size, "rate:%u", zm->rate.kib);
 }
 
 static int zm_set_scan_rate(struct zmirror *zm, const char *value)
 {
-	return zm_parse_rate(&zm->scan_rate, value, ZM_MIN_SCAN_RATE);
+	u32 kib;
+
+	if (zm_parse_rate(value, ZM_MIN_SCAN_RATE, &kib))
+		return -EINVAL;
+	zm_rate_set(&zm->scan_rate, kib);
+	return 0;
 }
 
 static void zm_get_scan_rate(struct zmirror *zm, char *word, size_t size)
 {
 	if (zm->scan_rate.kib)
 		snprintf(word, size, "scan_rate:%u", zm->scan_rate.kib);
+}
+
+static int zm_set_latency_target(struct zmirror *zm, const char *value)
+{
+	u32 percent;
+
+	if (kstrtou32(value, 10, &percent) || percent < ZM_MIN_LATENCY_TARGET ||
+	    percent > ZM_MAX_LATENCY_TARGET)
+		return -EINVAL;
+	WRITE_ONCE(zm->pace.target, percent);
+	return 0;
+}
+
+static void zm_get_latency_target(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm->pace.target != ZM_DEFAULT_LATENCY_TARGET)
+		snprintf(word, size, "latency_target:%u", zm->pace.target);
 }
 
 static int zm_set_on_dest_error(struct zmirror *zm, const char *value)
@@ -306,7 +340,10 @@ static const struct zm_feature zm_features[] = {
 	{ "copy_mode:", true, zm_set_copy_mode, zm_get_copy_mode,
 	  "Feature copy_mode takes sync, async or auto" },
 	{ "rate:", true, zm_set_rate, zm_get_rate,
-	  "Feature rate takes KiB a second, from 64, or 0" },
+	  "Feature rate takes KiB a second, from 64, or 0, or auto" },
+	{ "latency_target:", true, zm_set_latency_target,
+	  zm_get_latency_target,
+	  "Feature latency_target takes percent, from 1 to 1000" },
 	{ "scan_rate:", true, zm_set_scan_rate, zm_get_scan_rate,
 	  "Feature scan_rate takes KiB a second, from 1024, or 0" },
 	{ "jobs:", true, zm_set_jobs, zm_get_jobs,
@@ -695,6 +732,9 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm->suspended = true;
 	zm_rate_init(&zm->rate);
 	zm_rate_init(&zm->scan_rate);
+	zm_pace_init(&zm->pace, &zm->rate);
+	zm_meter_init(&zm->writing);
+	zm_meter_init(&zm->reading);
 	mutex_init(&zm->message_lock);
 	mutex_init(&zm->state_lock);
 
@@ -1090,7 +1130,7 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	DMEMIT("%u/%u %u %s %c%c", total - dirty, total, zm->region_sectors,
 	       zm_state(zm, dirty), zm_source_health(zm), zm_dest_health(zm));
 	zm_verify_count(zm, &verify);
-	DMEMIT(" 16 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
+	DMEMIT(" 20 dirty:%u zero:%u", dirty, zm_regions_zero(zm->regions));
 	DMEMIT(" read:%lld copied:%lld zeroed:%lld skipped:%lld",
 	       atomic64_read(&stats->read), atomic64_read(&stats->copied),
 	       atomic64_read(&stats->zeroed), atomic64_read(&stats->skipped));
@@ -1106,6 +1146,11 @@ static unsigned int zm_status_info(struct zmirror *zm, char *result,
 	DMEMIT(" remaining:%llu",
 	       min_t(unsigned long long, (u64)dirty * zm->region_sectors,
 		     zm->ti->len));
+	DMEMIT(" writing:%u reading:%u bound:%u latency:%u/%u",
+	       zm_meter_kib(&zm->writing, atomic64_read(&stats->copied)),
+	       zm_meter_kib(&zm->reading, atomic64_read(&stats->read)),
+	       READ_ONCE(zm->rate.kib), READ_ONCE(zm->pace.mean_us),
+	       READ_ONCE(zm->pace.idle_us));
 	return sz;
 }
 

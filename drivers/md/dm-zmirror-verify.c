@@ -232,6 +232,7 @@ static bool zm_verify_runs(const void *context)
 {
 	const struct zm_verify *verify = context;
 
+	zm_pace_tick(&verify->zm->pace, zm_resync_in_use(verify->zm));
 	return READ_ONCE(verify->running) && !READ_ONCE(verify->zm->suspended);
 }
 
@@ -274,6 +275,9 @@ static void zm_verify_one(struct zm_verify *verify, sector_t len)
 	struct zmirror *zm = verify->zm;
 	sector_t at = verify->at, end = at + len, part;
 
+	if (READ_ONCE(zm->pace.on) &&
+	    !zm_rate_wait(&zm->rate, len, zm_verify_runs, verify))
+		return;
 	if (!zm_rate_wait(&zm->scan_rate, len, zm_verify_runs, verify))
 		return;
 	zm_look_at(verify, at, len);

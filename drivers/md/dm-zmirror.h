@@ -5,6 +5,9 @@
  *	target	what device-mapper calls, and what users see
  *	io	the foreground: requests and their legs
  *	resync	the background: copies of dirty regions
+ *	rate	bounds on what the background moves
+ *	pace	the bound that the latency of the foreground asks for
+ *	verify	comparisons of the legs
  *	zero	finding and making zeroes
  *	region	what is known of the destination
  */
@@ -19,6 +22,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "dm-zmirror-pace.h"
 #include "dm-zmirror-rate.h"
 #include "dm-zmirror-region.h"
 
@@ -101,10 +105,14 @@ enum zm_event {
  * @jobs: most copy jobs in flight
  * @rate: of bytes that resync writes to the destination
  * @scan_rate: of bytes that resync reads only to look for zeroes
+ * @pace: controls @rate, if the user wants that
+ * @writing: measures what resync writes to the destination
+ * @reading: measures what it reads from the source
  * @retry: a destination that failed is tried again and again
  * @skip: regions that cannot be read are left out
  * @failover: the destination takes over from a source that fails
  * @used: when the last request of users came, in jiffies
+ * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @quiesced: it is suspended, and nothing is in flight; protected by
@@ -165,11 +173,15 @@ struct zmirror {
 	u32 jobs;
 	struct zm_rate rate;
 	struct zm_rate scan_rate;
+	struct zm_pace pace;
+	struct zm_meter writing;
+	struct zm_meter reading;
 	bool retry;
 	bool skip;
 	bool failover;
 
 	unsigned long used;
+	u32 gap;
 	bool active;
 	bool suspended;
 	bool quiesced;

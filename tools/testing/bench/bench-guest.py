@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The benchmark, inside the guest; see bench.sh.
 
-    bench-guest.py PART...      throughput, resync, latency, growth, smp
+    bench-guest.py PART...      throughput, resync, latency, pace, rates, verify,
+                                growth, smp
 
 Each figure is a JSON object on a line of its own, appended to $ZM_RESULTS.
 QUICK in the environment measures less.
@@ -581,6 +582,206 @@ def part_latency():
 
 
 # ---------------------------------------------------------------------------
+# A resync that keeps to a bound on latency
+# ---------------------------------------------------------------------------
+
+# Percent, seconds of a load alone, of a load and a resync, of a resync alone, of both.
+TARGET = 25
+ALONE, BOTH, FREE, AGAIN = 2.0, 5.0, 2.0, 2.0
+PACED = ("nvme", "sata", "cloud", "slow-dest")
+
+
+def now_ms():
+    return time.time_ns() // 1000000
+
+
+class Watch:
+    """How much resync has written, as time goes by: what the destination got and
+    the source did not."""
+
+    def __init__(self):
+        self.rows = []
+
+    def look(self):
+        self.rows.append((now_ms(), stat("/dev/dst")[1] - stat("/dev/src")[1]))
+
+    def until(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.look()
+            time.sleep(0.1)
+        self.look()
+
+    def mib_s(self, begin, end):
+        rows = [row for row in self.rows if begin <= row[0] <= end]
+        return (rows[-1][1] - rows[0][1]) / MIB * 1000 / (rows[-1][0] - rows[0][0])
+
+
+def stop(load):
+    load.terminate()
+    load.wait()
+
+
+def measure_pace(model, *features):
+    source, destination, _, _, rate = MODELS[model]
+    for leg, settings in zip(LEGS, (source, destination)):
+        new_null(leg, 65536, memory_backed=0, **settings)
+    dm_create("data", zmirror("/dev/src", "/dev/dst", "zero_detect:off", "paused",
+                              *features, region=2048))
+    watch, device = Watch(), "/dev/mapper/data"
+    every, times = [], {}
+
+    load = start_latency(device, 65536, rate, 60)
+    time.sleep(2)		# fio has begun
+    times["alone"] = now_ms()
+    watch.until(ALONE)
+    times["both"] = now_ms()
+    dm.dm_message("data", "resume")
+    watch.until(BOTH)
+    times["free"] = now_ms()
+    stop(load)
+    every += latencies({})[1]
+    time.sleep(0.5)
+    times["idle"] = now_ms()
+    watch.until(FREE)
+    times["end"] = now_ms()
+    load = start_latency(device, 65536, rate, 60)
+    watch.until(2 + AGAIN)
+    stop(load)
+    again = latencies({})[1]
+    every += again
+    dm.dm_remove("data")
+    for leg in LEGS:
+        drop_null(leg)
+
+    def mean(begin, end):
+        found = [us for at, us in every if begin <= at < end]
+        return sum(found) / len(found)
+    came = min(at for at, _ in again)
+    kind = "auto" if features else "none"
+    alone = mean(times["alone"], times["both"])
+    result(part="pace", model=model, rate=kind, alone_us=round(alone, 1),
+           both_us=round(mean(times["both"], times["free"]), 1),
+           again_us=round(mean(came + 100, came + 1000), 1),
+           first_us=round(mean(came, came + 100), 1),
+           both_mib_s=round(watch.mib_s(times["both"], times["free"]), 1),
+           idle_mib_s=round(watch.mib_s(times["idle"], times["end"]), 1))
+    windows = {}
+    for at, us in every:
+        windows.setdefault((at - times["both"]) // 100 * 100, []).append(us)
+    for at, values in sorted(windows.items()):
+        if at >= -ALONE * 1000:
+            result(part="pace-latency", model=model, rate=kind, t_ms=at,
+                   mean_us=round(sum(values) / len(values), 1))
+    for one, other in zip(watch.rows, watch.rows[1:]):
+        if other[0] > one[0]:
+            result(part="pace-speed", model=model, rate=kind,
+                   t_ms=one[0] - times["both"],
+                   mib_s=round((other[1] - one[1]) / MIB * 1000 /
+                               (other[0] - one[0]), 1))
+
+
+def part_pace():
+    for model in PACED[:1] if QUICK else PACED:
+        for features in ((), ("rate:auto", f"latency_target:{TARGET}")):
+            measure_pace(model, *features)
+
+
+# ---------------------------------------------------------------------------
+# Rates
+# ---------------------------------------------------------------------------
+
+def figure(name, which):
+    return int(re.search(rf" {which}:(\d+)", dm.dm_lines(name)[0])[1])
+
+
+def measure_rate(feature, which, kib, *more):
+    """The least and the most that comes in any ten seconds, to what is allowed."""
+    for leg in LEGS:
+        new_null(leg, 1024)
+    dm.dm_create("copy", zmirror("/dev/src", "/dev/dst", f"{feature}:{kib}", *more))
+    rows = []
+    for _ in range(251):
+        rows.append((time.monotonic(), figure("copy", which) / 2))
+        time.sleep(0.1)
+    parts = []
+    for i, (begin, done) in enumerate(rows):
+        later = [row for row in rows[i:] if row[0] >= begin + 10]
+        if later:
+            parts.append((later[0][1] - done) / (later[0][0] - begin) / kib)
+    dm.dm_remove("copy")
+    for leg in LEGS:
+        drop_null(leg)
+    result(part="rates", feature=feature, kib=kib, least=round(min(parts), 4),
+           most=round(max(parts), 4))
+
+
+def measure_exempt():
+    """1 GiB with 10 MiB of data in it, at 10 MiB a second."""
+    src, dst = new_loop("/src", 1024), new_loop("/dst", 1024)
+    with open(WORK + "/src", "r+b") as file:
+        for i in range(160):
+            file.seek(i * (1024 * MIB // 160) // 65536 * 65536)
+            file.write(os.urandom(65536))
+    for features in (("dest_zeroed",), ()):
+        took = resync_dm(zmirror(src, dst, "rate:10240", *features))
+        if not same("/src", "/dst"):
+            sys.exit("copied wrongly")
+        result(part="exempt", dest_zeroed=len(features), seconds=took / 1000)
+    for device in (src, dst):
+        run("losetup", "--detach", device)
+    for path in ("/src", "/dst"):
+        os.unlink(WORK + path)
+
+
+def part_rates():
+    measure_rate("rate", "copied", 10240, "zero_detect:off")
+    measure_rate("rate", "copied", 512, "zero_detect:off")
+    measure_rate("scan_rate", "read", 10240, "dest_zeroed")
+    measure_exempt()
+
+
+# ---------------------------------------------------------------------------
+# Verify, for an hour
+# ---------------------------------------------------------------------------
+
+def part_verify():
+    """Under a load that writes each region again and again, past the cache and
+    through it, one verify after another; the legs are equal all the time."""
+    seconds = 60 if QUICK else 3600
+    for leg in LEGS:
+        fill(new_null(leg, 16), 1 << 30)
+    dm_create("data", zmirror("/dev/src", "/dev/dst", "nosync", "scan_rate:4096"))
+    common = ("--filename=/dev/mapper/data", "--rw=randwrite", "--time_based",
+              f"--runtime={seconds}", "--bsrange=512-128k", "--norandommap=1",
+              "--allow_file_create=0", "--refill_buffers=1", "--minimal")
+    loads = [start("fio", "--name=direct", "--direct=1", "--ioengine=libaio",
+                   "--iodepth=8", "--rate_iops=40", "--size=8m", *common,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
+             start("fio", "--name=mapped", "--ioengine=mmap", "--offset=8m",
+                   "--rate_iops=20", "--size=8m", "--fsync=32", *common,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    begin = time.monotonic()
+    passes = compared = mismatches = unverified = 0
+    while any(load.poll() is None for load in loads):
+        dm.dm_message("data", "verify")
+        while re.search(r" verify:(\d+)/(?!\1 )", dm.dm_lines("data")[0]):
+            time.sleep(0.5)
+        passes += 1
+        mismatches += figure("data", "mismatch")
+        unverified += figure("data", "unverified")
+        compared += sectors("/dev/src") // 128
+    result(part="verify", seconds=round(time.monotonic() - begin), passes=passes,
+           regions=compared, mismatches=mismatches, unverified=unverified,
+           written_mib=stat("/dev/src")[1] // MIB)
+    dm.dm_remove("data")
+    if not same("/dev/src", "/dev/dst"):
+        sys.exit("the legs differ")
+    for leg in LEGS:
+        drop_null(leg)
+
+
+# ---------------------------------------------------------------------------
 # Growth
 # ---------------------------------------------------------------------------
 
@@ -659,7 +860,8 @@ def part_smp():
 
 
 PARTS = {"throughput": part_throughput, "resync": part_resync,
-         "latency": part_latency, "growth": part_growth, "smp": part_smp}
+         "latency": part_latency, "pace": part_pace, "rates": part_rates,
+         "verify": part_verify, "growth": part_growth, "smp": part_smp}
 
 
 def host(*command, check=True):

@@ -6,9 +6,10 @@
 # In guests whose clock counts instructions, so that the figures are the same on
 # any machine: throughput beside a bare device, dm-linear, the floor, dm-mirror and
 # md; a full resync beside other ways to copy; the latency of a steady load through
-# a resync, on modelled disks; and how things grow with the device. The part smp
-# has a free-running clock, and is noisy. Parts: throughput resync latency growth
-# smp; all of them unless told.
+# a resync, on modelled disks; what rate:auto makes of that; how near rates are kept;
+# an hour of verify; and how things grow with the device. The part smp has a
+# free-running clock, and is noisy. Parts: throughput resync latency pace rates verify
+# growth smp; all of them unless told.
 #
 # The results are in build/bench: results.json, results.md and plots. --save puts
 # them into Documentation/benchmark. Exits with 1 when a bar is missed.
@@ -29,10 +30,11 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$quick" ]; then
 	[ ${#kernels[@]} -gt 0 ] || kernels=(6.12)
-	[ ${#parts[@]} -gt 0 ] || parts=(throughput latency growth resync)
+	[ ${#parts[@]} -gt 0 ] || parts=(throughput latency pace rates growth resync)
 fi
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.12 newest)
-[ ${#parts[@]} -gt 0 ] || parts=(throughput latency growth resync smp)
+[ ${#parts[@]} -gt 0 ] || parts=(throughput latency pace rates verify growth
+					 resync smp)
 
 "$vm/deps.sh" build vm bench
 out=$top/build/bench

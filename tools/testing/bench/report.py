@@ -121,6 +121,43 @@ def absolute_table(figures):
                   "write: mean", "p99.9"), rows)
 
 
+PACED = ("nvme", "sata", "cloud", "slow-dest")
+TARGET = 25		# percent; as in bench-guest.py
+
+
+def pace_bars(figures):
+    for model in PACED:
+        def pace(figure, rate="auto", model=model):
+            return figures.one("pace", figure, model=model, rate=rate)
+
+        limit = 1 + TARGET / 100
+        yield (f"{model}: mean latency with rate:auto in resync, to that alone",
+               ratio(pace("both_us"), pace("alone_us")), "<=", limit)
+        yield (f"{model}: the same from 100 ms after a load came to an idle mirror",
+               ratio(pace("again_us"), pace("alone_us")), "<=", limit)
+        yield (f"{model}: idle, speed of resync with rate:auto, to no rate",
+               ratio(pace("idle_mib_s"), pace("idle_mib_s", "none")), ">=", 0.85)
+        yield (f"{model}: under load, MiB/s of resync with rate:auto",
+               pace("both_mib_s"), ">=", 1)
+
+
+def rates_bars(figures):
+    for feature, kib in (("rate", 10240), ("rate", 512), ("scan_rate", 10240)):
+        for figure, sign, limit in (("least", ">=", 0.95), ("most", "<=", 1.05)):
+            yield (f"{feature}:{kib}: {figure} in any ten seconds, to that",
+                   figures.one("rates", figure, feature=feature, kib=kib), sign,
+                   limit)
+    for zeroed, what in ((1, "dest_zeroed"), (0, "no promise")):
+        yield (f"seconds for 1 GiB with 10 MiB of data at 10 MiB/s, {what}",
+               figures.one("exempt", "seconds", dest_zeroed=zeroed), "<=", 1.25)
+
+
+def verify_bars(figures):
+    yield ("seconds of verify under load", figures.one("verify", "seconds"), ">=",
+           3600)
+    yield ("mismatches that are none", figures.one("verify", "mismatches"), "<=", 0)
+
+
 def growth_bars(figures):
     rows = figures.all("growth")
     largest = max(rows, key=lambda row: row["size_gib"], default=None)
@@ -136,7 +173,8 @@ def growth_bars(figures):
 
 def bars(figures):
     found = list(throughput_bars(figures)) + list(latency_bars(figures)) + \
-        list(growth_bars(figures))
+        list(pace_bars(figures)) + list(rates_bars(figures)) + \
+        list(verify_bars(figures)) + list(growth_bars(figures))
     missed = False
     rows = []
     for what, value, sign, limit in found:
@@ -211,6 +249,19 @@ def latency_tables(figures):
              "p99.9", "seconds"), lines)
 
 
+def pace_table(figures):
+    lines = []
+    for model in PACED:
+        for rate in ("none", "auto"):
+            lines.append([model, rate] + [
+                number(figures.one("pace", key, model=model, rate=rate))
+                for key in ("alone_us", "both_us", "first_us", "again_us",
+                            "both_mib_s", "idle_mib_s")])
+    return table(("", "rate", "mean us, load alone", "and resync",
+                  "first 100 ms of load", "after these",
+                  "MiB/s under load", "idle"), lines)
+
+
 def growth_table(figures):
     rows = sorted(figures.all("growth"), key=lambda row: row["size_gib"])
     return table(
@@ -269,6 +320,50 @@ plot {", ".join(curves)}
 """)
 
 
+def plot_pace(figures, directory, short):
+    for model in PACED:
+        blocks, latency_curves, speeds = [], [], []
+        for rate, title in (("none", "no rate"), ("auto", "rate:auto")):
+            for part, key, curves in (
+                    ("pace-latency", "mean_us", latency_curves),
+                    ("pace-speed", "mib_s", speeds)):
+                rows = sorted((r["t_ms"] / 1000, r[key]) for r in
+                              figures.all(part, model=model, rate=rate))
+                if not rows:
+                    continue
+                # No line where there was no load.
+                spaced = []
+                for one, after in zip(rows, rows[1:] + rows[-1:]):
+                    spaced.append(one)
+                    if after[0] - one[0] > 0.4:
+                        spaced.append(())
+                name = f"{key}_{rate}"
+                blocks.append(f"${name} << EOD\n{data(spaced)}\nEOD\n")
+                curves.append(f'${name} with lines lw 2 title "{title}"')
+        if not latency_curves or not speeds:
+            continue
+        alone = figures.one("pace", "alone_us", model=model, rate="auto")
+        gnuplot("".join(blocks) + f"""
+set terminal svg size 900,640 font "sans,13" background "white"
+set output "{directory}/pace-{model}-{short}.svg"
+set multiplot layout 2,1 title "rate:auto, latency_target:{TARGET}: {model}, Linux {short}"
+set lmargin 10
+set rmargin 18
+set grid ytics
+set key outside right
+set xrange [-2:*]
+set ylabel "mean latency of 100 ms, us"
+set logscale y
+set yrange [50:*]
+plot {", ".join(latency_curves)}, {alone * (1 + TARGET / 100)} with lines dt 2 lc "black" title "bound"
+unset logscale y
+set yrange [0:*]
+set ylabel "resync, MiB/s"
+set xlabel "seconds since resync began; the load stops for 2.5 seconds"
+plot {", ".join(speeds)}
+""")
+
+
 def plot_throughput(figures, directory, short):
     shown = [d for d in DEVICES if iops(figures, d, "randwrite", 65536)]
     sizes = [s for s in SIZES if iops(figures, "zmirror", "randwrite", s)]
@@ -321,7 +416,8 @@ do not copy what is written meanwhile. The latency bars are about what a resync
 adds to the idle figure of the disk, which no mirror can go below; the ratios of the
 figures as they are stand in a table of their own. The first 250 ms, in which the
 mirror is put in its place under load, are in the plots only. null_blk refills its
-budget of bytes every 20 ms. The cloud volume is a queue of one, so its own latency
+budget of bytes every 20 ms, which is a knee: below it resync adds next to nothing,
+above it requests wait for the next 20 ms. The cloud volume is a queue of one, so its own latency
 is queueing in part. Where the instructions go: instructions.md.
 """]
     missed = False
@@ -336,6 +432,14 @@ is queueing in part. Where the instructions go: instructions.md.
         text += ["### Latency during a resync, zmirror to others\n",
                  absolute_table(figures)]
         text += latency_tables(figures)
+        if figures.all("pace"):
+            text += ["### A load and a resync, with and without rate:auto\n",
+                     pace_table(figures)]
+        for row in figures.all("verify")[-1:]:
+            text += [f"### Verify\n\nIn {row['seconds']:,} seconds, {row['passes']:,} "
+                     f"passes compared {row['regions']:,} regions while "
+                     f"{row['written_mib']:,} MiB were written: {row['mismatches']} "
+                     f"mismatches, {row['unverified']:,} regions not compared.\n"]
         if figures.all("growth"):
             text += ["### Growth\n", growth_table(figures)]
         if figures.all("smp"):
@@ -343,6 +447,7 @@ is queueing in part. Where the instructions go: instructions.md.
                      smp_table(figures)]
         plot_latency(figures, directory, short)
         plot_throughput(figures, directory, short)
+        plot_pace(figures, directory, short)
         print(f"Linux {kernel}\n\n{found}")
     with open(f"{directory}/results.md", "w", encoding="ascii") as file:
         file.write("\n".join(text))

@@ -211,9 +211,13 @@ for value in '' : :0 :257 :-1 :x :4x :4:4 :99999999999; do
 	bad_line "jobs$value" "$LINE 1 jobs$value" \
 		'Feature jobs takes a number from 1 to 256'
 done
-for value in '' : :1 :63 :-64 :x :64K :4294967296; do
+for value in '' : :1 :63 :-64 :x :AUTO :64K :4294967296; do
 	bad_line "rate$value" "$LINE 1 rate$value" \
-		'Feature rate takes KiB a second, from 64, or 0'
+		'Feature rate takes KiB a second, from 64, or 0, or auto'
+done
+for value in '' : :0 :1001 :-1 :x :25% :4294967296; do
+	bad_line "latency_target$value" "$LINE 1 latency_target$value" \
+		'Feature latency_target takes percent, from 1 to 1000'
 done
 for value in '' : :1 :1023 :-1024 :x :1M :4294967296; do
 	bad_line "scan_rate$value" "$LINE 1 scan_rate$value" \
@@ -277,7 +281,7 @@ for feature in dest_zeroed nosync no_unmap paused prezero discard_zeroes \
 done
 for value in 1 63 x -64; do
 	bad_message "message set rate $value" "set rate $value" \
-		"rate takes KiB a second, from 64, or 0, not $value"
+		"rate takes KiB a second, from 64, or 0, or auto, not $value"
 done
 for feature in on_dest_error on_source_error; do
 	bad_message "message set $feature maybe" "set $feature maybe" \
@@ -394,6 +398,10 @@ trip 128 128 rate:64
 trip 128 128 rate:4294967295
 trip 128 128 rate:0 ""
 trip 128 128 "rate:1000 scan_rate:1024"
+trip 128 128 rate:auto
+trip 128 128 "rate:auto latency_target:1"
+trip 128 128 latency_target:1000
+trip 128 128 latency_target:25 ""
 trip 128 128 scan_rate:0 ""
 trip 128 128 no_unmap
 trip 128 128 copy_mode:async
@@ -460,6 +468,11 @@ t_messages()
 	message live set rate 100000
 	features_are "set rate 100000" \
 		"4 zero_detect:off copy_mode:async rate:100000 jobs:4"
+	message live set rate auto
+	message live set latency_target 10
+	features_are "set rate auto" \
+		"5 zero_detect:off copy_mode:async rate:auto latency_target:10 jobs:4"
+	message live set latency_target 25
 	message live set rate 0
 	message live set jobs 16
 	features_are "set jobs 16" "2 zero_detect:off copy_mode:async"
@@ -503,7 +516,7 @@ t_status()
 (resync|in_sync|paused|stopped) [A-Z][A-Z] [0-9]+ dirty:[0-9]+ zero:[0-9]+ \
 read:[0-9]+ copied:[0-9]+ zeroed:[0-9]+ skipped:[0-9]+ fg_skipped:[0-9]+ \
 source_errors:[0-9]+ dest_errors:[0-9]+ discarded:[0-9]+ served:[0-9]+ \
-unread:[0-9]+ verify:[0-9]+/[0-9]+ mismatch:[0-9]+ unverified:[0-9]+ remaining:[0-9]+\$"
+unread:[0-9]+ verify:[0-9]+/[0-9]+ mismatch:[0-9]+ unverified:[0-9]+ remaining:[0-9]+ writing:[0-9]+ reading:[0-9]+ bound:[0-9]+ latency:[0-9]+/[0-9]+\$"
 
 	# shellcheck disable=SC2086 # words
 	set -- $line
