@@ -1177,6 +1177,33 @@ static unsigned int zm_status_table(struct zmirror *zm, char *result,
 	return sz;
 }
 
+/* What is measured: the table, each feature that is not its default by its name. */
+static unsigned int zm_status_ima(struct zmirror *zm, char *result,
+				  unsigned int maxlen)
+{
+	char word[ZM_FEATURE_SIZE];
+	unsigned int i, sz = 0;
+
+	DMEMIT_TARGET_NAME_VERSION(zm->ti->type);
+	DMEMIT(",source_device_name=%s,source_offset=%llu",
+	       zm->source.dev->name, (unsigned long long)zm->source.start);
+	DMEMIT(",dest_device_name=%s,dest_offset=%llu,region_sectors=%u",
+	       zm->dest.dev->name, (unsigned long long)zm->dest.start,
+	       zm->region_sectors);
+	for (i = 0; i < ARRAY_SIZE(zm_features); i++) {
+		size_t len;
+
+		word[0] = '\0';
+		zm_features[i].get(zm, word, sizeof(word));
+		len = zm_name_len(word);
+		if (word[0])
+			DMEMIT(",%.*s=%s", (int)len, word,
+			       word[len] ? word + len + 1 : "y");
+	}
+	DMEMIT(";");
+	return sz;
+}
+
 static void zmirror_status(struct dm_target *ti, status_type_t type,
 			   unsigned int status_flags, char *result,
 			   unsigned int maxlen)
@@ -1194,10 +1221,7 @@ static void zmirror_status(struct dm_target *ti, status_type_t type,
 		sz = zm_status_table(zm, result, maxlen);
 		break;
 	case STATUSTYPE_IMA:
-		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",source_device_name=%s,dest_device_name=%s,region_sectors=%u;",
-		       zm->source.dev->name, zm->dest.dev->name,
-		       zm->region_sectors);
+		sz = zm_status_ima(zm, result, maxlen);
 		break;
 	}
 	if (!sz)

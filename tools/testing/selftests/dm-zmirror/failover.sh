@@ -250,6 +250,43 @@ t_delayed()
 }
 zm_test "with a slow destination, and a suspend" t_delayed
 
+# A disk that answers nothing any more, with a time limit of two seconds a request:
+# those in flight wait that long, and for the midlayer's attempt to abort them.
+t_hangs()
+{
+	local src dst dir setting begin ms
+	local driver=/sys/bus/pseudo/drivers/scsi_debug
+
+	new_scsi src 16 && new_null dst 16 || return
+	dir=/sys/block/$(disk_of "$src")/device
+	new_mirror m "$src" 0 "$dst" 0 128 on_source_error:failover || return
+	wait_sync m || return
+	echo 2 > "$dir/timeout"
+	for setting in "$dir"/scsi_disk/*/max_retries; do
+		echo 0 > "$setting"
+	done
+	undo scsi_answers
+	echo 4 > $driver/opts && echo -1 > $driver/every_nth || return
+
+	begin=${EPOCHREALTIME/./}
+	must io "$ZM_DEV/m" write:0:65536
+	ms=$(((${EPOCHREALTIME/./} - begin) / 1000))
+	ktap_print_msg "$ms ms"
+	expect_over
+	expect_ge "ms that the write takes" "$ms" 1500
+	expect_le "ms that the write takes" "$ms" $((8000 * ZM_SLOWER))
+	must io "$ZM_DEV/m" write:65536:65536 flush:0:0
+	scsi_answers
+	expect_equal "$ZM_DEV/m" 0 "$dst" 0 32768
+}
+
+scsi_answers()
+{
+	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/every_nth
+	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/opts
+}
+zm_test "a source that hangs, within its time limit" t_hangs
+
 t_by_message()
 {
 	new_broken_pair && wait_sync m || return

@@ -129,17 +129,21 @@ zm_test "who comes seldom uses the mirror all the time" t_seldom
 
 t_verify()
 {
-	local src dst
+	local src dst done begin ms
 
-	need_program fio && new_null src "$MIBYTES" && new_null dst "$MIBYTES" ||
+	need_program fio && new_null src "$MIBYTES" &&
+		new_null dst "$MIBYTES" "${SLOW[@]}" || return
+	new_mirror m "$src" 0 "$dst" 0 128 nosync latency_target:5 rate:auto ||
 		return
-	must fill "$src" 1048576
-	new_mirror m "$src" 0 "$dst" 0 128 || return
-	wait_sync m || return
-	message m set rate auto
-	start_user 200 || return
+	start_user 100 || return
 	message m verify
-	wait_until "a bound of what verify reads" 10 bound -gt 0
+	wait_until "the rate falls" 60 bound -lt 1000
+	done=${ZM_ST[verify]%/*} begin=$EPOCHREALTIME
+	rest 4
+	status_of m
+	ms=$(((${EPOCHREALTIME/./} - ${begin/./}) / 1000))
+	expect_le "regions verified in $ms ms" $((${ZM_ST[verify]%/*} - done)) \
+		$((ms * 2000 / 1000 / 64 + 10))
 	stop_user
 	wait_until "the end of verify" 60 status_is m verify 1024/1024
 	expect_eq "mismatches" "${ZM_ST[mismatch]}" 0
