@@ -266,7 +266,7 @@ t_hangs()
 		echo 0 > "$setting"
 	done
 	undo scsi_answers
-	echo 4 > $driver/opts && echo -1 > $driver/every_nth || return
+	echo 4 > "$driver/opts" && echo -1 > "$driver/every_nth" || return
 
 	begin=${EPOCHREALTIME/./}
 	must io "$ZM_DEV/m" write:0:65536
