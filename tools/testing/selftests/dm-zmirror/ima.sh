@@ -14,7 +14,7 @@ measured()
 {
 	local line words
 
-	line=$(grep -a ' dm_table_load ' $IMA/ascii_runtime_measurements | tail -n 1)
+	line=$(grep -a ' dm_table_load ' "$IMA/ascii_runtime_measurements" | tail -n 1)
 	read -r -a words <<< "$line"
 	# shellcheck disable=SC2059 # bytes
 	printf "$(sed 's/../\\x&/g' <<< "${words[5]}")"
@@ -24,11 +24,11 @@ t_measured()
 {
 	local src dst
 
-	[ -e $IMA ] || mount -t securityfs securityfs /sys/kernel/security 2> /dev/null
-	[ -e $IMA ] || { skip "there is no IMA"; return; }
-	if [ -n "${ZM_IMA-}" ] && [ -w $IMA/policy ]; then
+	[ -e "$IMA" ] || mount -t securityfs securityfs /sys/kernel/security 2> /dev/null
+	[ -e "$IMA" ] || { skip "there is no IMA"; return; }
+	if [ -n "${ZM_IMA-}" ] && [ -w "$IMA/policy" ]; then
 		echo 'measure func=CRITICAL_DATA label=device-mapper' \
-			> $IMA/policy || return
+			> "$IMA/policy" || return
 	fi
 	new_loop src 8M && new_loop dst 9M || return
 	new_mirror m "$src" 8 "$dst" 16 128 no_unmap rate:auto \
