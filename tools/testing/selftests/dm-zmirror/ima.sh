@@ -16,8 +16,8 @@ measured()
 
 	line=$(grep -a ' dm_table_load ' "$IMA/ascii_runtime_measurements" | tail -n 1)
 	read -r -a words <<< "$line"
-	# shellcheck disable=SC2059 # bytes
-	printf "$(sed 's/../\\x&/g' <<< "${words[5]}")"
+	python3 -c 'import sys; print(bytes.fromhex(sys.argv[1]).decode())' \
+		"${words[5]}"
 }
 
 t_measured()

@@ -129,7 +129,7 @@ zm_test "who comes seldom uses the mirror all the time" t_seldom
 
 t_verify()
 {
-	local src dst done begin ms
+	local src dst looked begin ms
 
 	need_program fio && new_null src "$MIBYTES" &&
 		new_null dst "$MIBYTES" "${SLOW[@]}" || return
@@ -138,11 +138,11 @@ t_verify()
 	start_user 100 || return
 	message m verify
 	wait_until "the rate falls" 60 bound -lt 1000
-	done=${ZM_ST[verify]%/*} begin=$EPOCHREALTIME
+	looked=${ZM_ST[verify]%/*} begin=$EPOCHREALTIME
 	rest 4
 	status_of m
 	ms=$(((${EPOCHREALTIME/./} - ${begin/./}) / 1000))
-	expect_le "regions verified in $ms ms" $((${ZM_ST[verify]%/*} - done)) \
+	expect_le "regions verified in $ms ms" $((${ZM_ST[verify]%/*} - looked)) \
 		$((ms * 2000 / 1000 / 64 + 10))
 	stop_user
 	wait_until "the end of verify" 60 status_is m verify 1024/1024
