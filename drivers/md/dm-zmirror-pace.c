@@ -178,7 +178,7 @@ static u32 zm_pace_limit(const struct zm_pace *pace)
 /* What users have waited longer than is aimed at, or less long. */
 static void zm_pace_owe(struct zm_pace *pace, u64 expected, u64 actual)
 {
-	pace->debt -= pace->debt / 128;
+	pace->debt -= pace->debt >> 7;
 	pace->debt += actual - expected -
 		      div_u64(expected * zm_pace_aim(pace), 1000);
 }

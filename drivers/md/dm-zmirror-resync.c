@@ -476,26 +476,43 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
  */
 
 /*
- * dm_io and kcopyd do not tell why a write has failed. So a block of it is written
- * once more, to learn whether the destination has no space left.
+ * Whether there is a point in going on with what the job has begun. A device that is
+ * dead may take its whole time limit for each request, and whoever suspends waits.
  */
-static void zm_ask_dest(struct zm_job *job, struct page *page, sector_t start)
+static bool zm_job_goes_on(const struct zm_job *job)
+{
+	return !job->dest_failed && (!job->lost || READ_ONCE(job->zm->skip)) &&
+	       zm_resync_running(job->zm);
+}
+
+/*
+ * dm_io and kcopyd do not tell why a write has failed. So a block of it is written
+ * once more, to learn whether the destination has no space left. Returns false if that
+ * has succeeded.
+ */
+static bool zm_ask_dest(struct zm_job *job, struct page *page, sector_t start)
 {
 	struct zmirror *zm = job->zm;
 	u32 sectors = min(zm->resync->block_sectors,
 			  (u32)(PAGE_SIZE >> SECTOR_SHIFT));
 	struct bio_vec bv;
 	struct bio bio;
+	int r;
 
 	bio_init(&bio, zm->dest.dev->bdev, &bv, 1, REQ_OP_WRITE);
 	bio.bi_iter.bi_sector = zm->dest.start + start;
 	__bio_add_page(&bio, page, sectors << SECTOR_SHIFT, 0);
-	if (submit_bio_wait(&bio) == -ENOSPC)
+	r = submit_bio_wait(&bio);
+	if (r == -ENOSPC)
 		job->dest_status = BLK_STS_NOSPC;
 	bio_uninit(&bio);
+	return r;
 }
 
-/* The same for units of data, whose blocks are read once more for it. */
+/*
+ * The same for units of data, whose blocks are read once more for it. One that can be
+ * written after all tells nothing; one that cannot tells enough.
+ */
 static void zm_ask_dest_units(struct zm_job *job, unsigned long units)
 {
 	u32 sectors = min(job->zm->resync->block_sectors,
@@ -505,15 +522,13 @@ static void zm_ask_dest_units(struct zm_job *job, unsigned long units)
 	for_each_set_bit(unit, &units, job->nr_units) {
 		sector_t start = zm_unit_start(job, unit);
 
-		if (job->dest_status == BLK_STS_NOSPC)
-			break;
 		zm_parts_begin(job);
 		zm_read_part(job, job->buffer, start,
 			     min_t(sector_t, sectors, zm_units_len(job, unit, 1)),
 			     BIT(unit));
-		if (zm_parts_wait(job))
+		if (zm_parts_wait(job) ||
+		    zm_ask_dest(job, vmalloc_to_page(job->buffer), start))
 			break;
-		zm_ask_dest(job, vmalloc_to_page(job->buffer), start);
 	}
 }
 
@@ -526,10 +541,10 @@ static unsigned long zm_note_failed(struct zm_job *job)
 	unsigned long unread = job->unread, unwritten = job->unwritten;
 
 	job->lost |= zm_units_regions(job, unread);
-	if (unwritten) {
-		job->dest_failed = true;
+	if (unwritten && !job->dest_failed)
 		zm_ask_dest_units(job, unwritten);
-	}
+	if (unwritten)
+		job->dest_failed = true;
 	return unread | unwritten;
 }
 
@@ -578,12 +593,14 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 {
 	struct zmirror *zm = job->zm;
 
-	if (part->how != ZM_ZERO_PAGES && zm_refuses(zm, part) &&
+	if (!job->dest_failed && part->how != ZM_ZERO_PAGES &&
+	    zm_refuses(zm, part) &&
 	    !zm_zero_dest(zm, zm->resync->io, ZM_ZERO_PAGES, part->start,
 			  part->end, NULL, NULL))
 		return;
+	if (!job->dest_failed)
+		zm_ask_dest(job, ZERO_PAGE(0), part->start);
 	job->dest_failed = true;
-	zm_ask_dest(job, ZERO_PAGE(0), part->start);
 	job->copied &= ~zm_range_regions(job, part->start, part->end);
 }
 
@@ -879,7 +896,10 @@ static unsigned long zm_read_and_write_all(struct zm_job *job,
 		u32 most = min(zm_bite(job->zm), ZM_BUFFER_SECTORS);
 
 		nr = min(nr, max(most / unit_sectors, 1U));
-		zero |= zm_read_and_write(job, first, nr, failed);
+		if (zm_job_goes_on(job))
+			zero |= zm_read_and_write(job, first, nr, failed);
+		else
+			*failed |= GENMASK(first + nr - 1, first);
 	}
 	return zero;
 }
@@ -1086,7 +1106,7 @@ static void zm_job_copy(struct zm_job *job)
 		job->nr_units = DIV_ROUND_UP((u32)(job->end - at),
 					     rs->unit_sectors);
 
-		if (zm_resync_running(job->zm))
+		if (zm_job_goes_on(job))
 			failed = zm_copy_batch(job);
 		else
 			failed = GENMASK(job->nr_units - 1, 0);

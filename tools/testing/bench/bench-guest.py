@@ -756,11 +756,11 @@ def part_verify():
               f"--runtime={seconds}", "--norandommap=1",
               "--allow_file_create=0", "--refill_buffers=1", "--minimal")
     loads = [start("fio", "--name=direct", "--direct=1", "--ioengine=libaio",
-                   "--iodepth=8", "--rate=2560k", "--size=8m",
+                   "--iodepth=8", "--rate=640k", "--size=8m",
                    "--bsrange=512-128k", *common,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
              start("fio", "--name=mapped", "--ioengine=mmap", "--offset=8m",
-                   "--rate=1280k", "--size=8m", "--fsync=32",
+                   "--rate=320k", "--size=8m", "--fsync=32",
                    "--bsrange=4k-128k", *common,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
     begin = time.monotonic()

@@ -12,7 +12,8 @@
 # growth smp; all of them unless told.
 #
 # The results are in build/bench: results.json, results.md and plots. --save puts
-# them into Documentation/benchmark. Exits with 1 when a bar is missed.
+# them into Documentation/benchmark; parts that were not run stay there as they were.
+# Exits with 1 when a bar is missed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -105,7 +106,10 @@ for kernel in "${kernels[@]}"; do
 	done
 done
 
-"$here/report.py" "$out" "$out"/*/results || failed=1
+old=()
+saved=$top/Documentation/benchmark/results.json
+[ -z "$save" ] || [ ! -e "$saved" ] || old=(--old "$saved")
+"$here/report.py" "${old[@]}" "$out" "$out"/*/results || failed=1
 echo "the results are in $out"
 if [ -n "$save" ]; then
 	mkdir -p "$top/Documentation/benchmark"

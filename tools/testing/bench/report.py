@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Makes results.json, results.md and plots of the benchmark's figures.
 
-    report.py DIRECTORY FILE...
+    report.py [--old RESULTS.JSON] DIRECTORY FILE...
 
-The files hold a JSON object a line, in any order. What is missing is told to be
-missing. Exits with 1 when a bar is missed.
+The files hold a JSON object a line, in any order. The parts that they do not have are
+taken from older results, if there are any. What is missing is told to be missing.
+Exits with 1 when a bar is missed.
 """
 
 import json
@@ -394,10 +395,18 @@ plot {curves}
 
 
 def main():
-    directory, rows = sys.argv[1], []
-    for path in sys.argv[2:]:
+    words, old, rows = sys.argv[1:], [], []
+    if words[0] == "--old":
+        with open(words[1], encoding="ascii") as file:
+            old = json.load(file)
+        words = words[2:]
+    directory = words[0]
+    for path in words[1:]:
         with open(path, encoding="ascii") as file:
             rows += [json.loads(line) for line in file]
+    there = {(row["kernel"], row["part"]) for row in rows}
+    rows = [row for row in old
+            if (row["kernel"], row["part"]) not in there] + rows
     with open(f"{directory}/results.json", "w", encoding="ascii") as file:
         file.write("[\n" + ",\n".join(json.dumps(row, sort_keys=True)
                                       for row in rows) + "\n]\n")

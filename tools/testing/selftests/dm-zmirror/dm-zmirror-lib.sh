@@ -559,6 +559,29 @@ new_scsi() # VARIABLE MIBYTES [PARAMETER of scsi_debug...]
 	new_disk "$1" "/dev/${path[0]##*/}"
 }
 
+# From now on the disk of new_scsi answers nothing, and what it is asked fails when
+# that many seconds are over, and the midlayer has tried to abort it.
+scsi_hangs() # DEVICE SECONDS
+{
+	local dir setting
+
+	dir=/sys/block/$(disk_of "$1")/device
+	echo "$2" > "$dir/timeout"
+	for setting in "$dir"/scsi_disk/*/max_retries; do
+		echo 0 > "$setting"
+	done
+	undo scsi_answers
+	echo 4 > /sys/bus/pseudo/drivers/scsi_debug/opts &&
+		echo -1 > /sys/bus/pseudo/drivers/scsi_debug/every_nth ||
+		wrong "scsi_debug cannot be made to hang"
+}
+
+scsi_answers()
+{
+	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/every_nth
+	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/opts
+}
+
 drop_dm() # NAME
 {
 	if ! dm info "$1"; then

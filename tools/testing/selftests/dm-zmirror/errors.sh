@@ -210,4 +210,32 @@ zm_test "a read error of the source stops resync" t_source_read_error
 zm_test "a write error of the source is the user's" t_source_write_error
 zm_test "a mirror with a failed destination goes" t_remove_failed
 zm_test "errors that come and go" t_flakey
+# With a time limit of two seconds, who has to wait waits that long.
+t_dest_hangs()
+{
+	local src dst begin ms
+
+	new_null src 16 && new_scsi dst 16 || return
+	must fill "$src" 1048576
+	new_mirror m "$src" 0 "$dst" 0 128 paused || return
+	scsi_hangs "$dst" 2 || return
+	message m resume
+	rest 0.5
+
+	begin=${EPOCHREALTIME/./}
+	must io "$ZM_DEV/m" write:0:65536 flush:0:0
+	must_dm suspend m
+	must_dm resume m
+	wait_state m stopped 30 || return
+	expect_eq "health" "${ZM_ST[health]}" AD
+	message m pause
+	message m resume
+	must_dm remove m
+	ms=$(((${EPOCHREALTIME/./} - begin) / 1000))
+	ktap_print_msg "$ms ms"
+	expect_le "ms until it is removed" "$ms" $((30000 * ZM_SLOWER))
+	scsi_answers
+}
+zm_test "a destination that hangs holds up nobody beyond its time limit" t_dest_hangs
+
 zm_run

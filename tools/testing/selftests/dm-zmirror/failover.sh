@@ -250,23 +250,15 @@ t_delayed()
 }
 zm_test "with a slow destination, and a suspend" t_delayed
 
-# A disk that answers nothing any more, with a time limit of two seconds a request:
-# those in flight wait that long, and for the midlayer's attempt to abort them.
+# With a time limit of two seconds, those in flight wait that long.
 t_hangs()
 {
-	local src dst dir setting begin ms
-	local driver=/sys/bus/pseudo/drivers/scsi_debug
+	local src dst begin ms
 
 	new_scsi src 16 && new_null dst 16 || return
-	dir=/sys/block/$(disk_of "$src")/device
 	new_mirror m "$src" 0 "$dst" 0 128 on_source_error:failover || return
 	wait_sync m || return
-	echo 2 > "$dir/timeout"
-	for setting in "$dir"/scsi_disk/*/max_retries; do
-		echo 0 > "$setting"
-	done
-	undo scsi_answers
-	echo 4 > "$driver/opts" && echo -1 > "$driver/every_nth" || return
+	scsi_hangs "$src" 2 || return
 
 	begin=${EPOCHREALTIME/./}
 	must io "$ZM_DEV/m" write:0:65536
@@ -278,12 +270,6 @@ t_hangs()
 	must io "$ZM_DEV/m" write:65536:65536 flush:0:0
 	scsi_answers
 	expect_equal "$ZM_DEV/m" 0 "$dst" 0 32768
-}
-
-scsi_answers()
-{
-	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/every_nth
-	echo 0 > /sys/bus/pseudo/drivers/scsi_debug/opts
 }
 zm_test "a source that hangs, within its time limit" t_hangs
 
