@@ -345,7 +345,7 @@ def plot_pace(figures, directory, short):
             continue
         alone = figures.one("pace", "alone_us", model=model, rate="auto")
         gnuplot("".join(blocks) + f"""
-set terminal svg size 900,640 font "sans,13" background "white"
+set terminal svg noenhanced size 900,640 font "sans,13" background "white"
 set output "{directory}/pace-{model}-{short}.svg"
 set multiplot layout 2,1 title "rate:auto, latency_target:{TARGET}: {model}, Linux {short}"
 set lmargin 10

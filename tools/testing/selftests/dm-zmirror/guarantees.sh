@@ -174,7 +174,7 @@ t_locks()
 	cat "$ZM_DIR/locks" > "$ZM_TRACE/set_ftrace_filter"
 	echo function > "$ZM_TRACE/current_tracer"
 	zm_fio --filename="$ZM_DEV/m" --rw=randwrite --bs=4k --iodepth=16 \
-		--io_size=2m "${jobs[@]}" > /dev/null || wrong "fio fails"
+		--io_size=256k "${jobs[@]}" > /dev/null || wrong "fio fails"
 	echo 0 > "$ZM_TRACE/tracing_on"
 	locks=$(trace_read | grep -o '[a-z_]*lock[a-z_]* <-z\(m\|mirror\)_.*' |
 		sort | uniq -c)

@@ -7,7 +7,7 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-CYCLES=${ZM_CYCLES:-${ZM_SLOW:+40}}
+CYCLES=${ZM_CYCLES:-${ZM_SLOW:+40}${ZM_LESS:+120}}
 CYCLES=${CYCLES:-200}
 SECTORS=4096
 MODULE=/sys/module/dm_zmirror

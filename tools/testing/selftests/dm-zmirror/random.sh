@@ -51,9 +51,10 @@ new_thin() # VARIABLE
 # zm-random.py; the first table has the features behind the --.
 random_requests() # SOURCE DESTINATION REGION [WORD...] [-- FEATURE...]
 {
-	local legs=("$1" "$2") region=$3 words=() pid
+	local legs=("$1" "$2") region=$3 words=() pid seeds=1,$SEED
 
 	shift 3
+	[ -z "${ZM_LESS-}" ] || seeds=$SEED
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		words+=("$1")
 		shift
@@ -61,7 +62,7 @@ random_requests() # SOURCE DESTINATION REGION [WORD...] [-- FEATURE...]
 	new_dm low "0 $SECTORS linear ${legs[1]} 0" || return
 	new_mirror m "${legs[0]}" 0 "$ZM_DEV/low" 0 "$region" "${@:2}" || return
 	python3 -I "$ZM_LIB_DIR/zm-random.py" "$ZM_ID-m" "$ZM_ID-low" \
-		"${legs[@]}" "$region" "$REQUESTS" "1,$SEED" "${words[@]}" \
+		"${legs[@]}" "$region" "$REQUESTS" "$seeds" "${words[@]}" \
 		> "$ZM_DIR/random" 2>&1 &
 	pid=$!
 	finish "$pid" 150 "zm-random.py" || ktap_print_msg "ZM_SEED is $SEED"

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
 SECTORS=65536	# 512 regions of 128 sectors
-CYCLES=${ZM_CYCLES:-${ZM_SLOW:+30}}
+CYCLES=${ZM_CYCLES:-${ZM_SLOW:+30}${ZM_LESS:+50}}
 CYCLES=${CYCLES:-100}
 
 new_pair() # FEATURE...
