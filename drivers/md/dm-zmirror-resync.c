@@ -541,7 +541,7 @@ static unsigned long zm_note_failed(struct zm_job *job)
 	unsigned long unread = job->unread, unwritten = job->unwritten;
 
 	job->lost |= zm_units_regions(job, unread);
-	if (unwritten && !job->dest_failed)
+	if (unwritten && zm_job_goes_on(job))
 		zm_ask_dest_units(job, unwritten);
 	if (unwritten)
 		job->dest_failed = true;
@@ -598,7 +598,7 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 	    !zm_zero_dest(zm, zm->resync->io, ZM_ZERO_PAGES, part->start,
 			  part->end, NULL, NULL))
 		return;
-	if (!job->dest_failed)
+	if (zm_job_goes_on(job))
 		zm_ask_dest(job, ZERO_PAGE(0), part->start);
 	job->dest_failed = true;
 	job->copied &= ~zm_range_regions(job, part->start, part->end);

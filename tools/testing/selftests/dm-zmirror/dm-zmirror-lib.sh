@@ -560,10 +560,11 @@ new_scsi() # VARIABLE MIBYTES [PARAMETER of scsi_debug...]
 }
 
 # From now on the disk of new_scsi answers nothing, and what it is asked fails when
-# that many seconds are over, and the midlayer has tried to abort it.
+# that many seconds are over, and the midlayer has tried to abort it. Stores in
+# ZM_HANGS how many milliseconds that takes.
 scsi_hangs() # DEVICE SECONDS
 {
-	local dir setting
+	local dir setting begin
 
 	dir=/sys/block/$(disk_of "$1")/device
 	echo "$2" > "$dir/timeout"
@@ -573,7 +574,11 @@ scsi_hangs() # DEVICE SECONDS
 	undo scsi_answers
 	echo 4 > /sys/bus/pseudo/drivers/scsi_debug/opts &&
 		echo -1 > /sys/bus/pseudo/drivers/scsi_debug/every_nth ||
-		wrong "scsi_debug cannot be made to hang"
+		{ wrong "scsi_debug cannot be made to hang"; return 1; }
+	begin=${EPOCHREALTIME/./}
+	must_fail io "$1" write:0:4096 || return
+	ZM_HANGS=$(((${EPOCHREALTIME/./} - begin) / 1000))
+	ktap_print_msg "a request fails in $ZM_HANGS ms"
 }
 
 scsi_answers()
