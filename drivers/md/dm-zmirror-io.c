@@ -17,6 +17,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/wait.h>
 
 /*
  * ------------------------------------------------------------------------
@@ -766,19 +767,33 @@ static u32 zm_held(struct zmirror *zm, u32 *ops, bool *lost)
 	return all;
 }
 
-/* All is at rest, and somebody is held. */
-static bool zm_take_over(struct zmirror *zm, bool lost)
+static bool zm_dest_has_all(const struct zmirror *zm)
 {
+	return !zm_dest_failed(zm->regions) && !zm_regions_dirty(zm->regions);
+}
+
+/*
+ * All is at rest. Somebody is held, or the user wants it and the source is @well. What
+ * resync copied was stable on the source, perhaps, and must be so here before the
+ * source is done without: a power cut could come at any time.
+ */
+static bool zm_take_over(struct zmirror *zm, bool lost, bool well)
+{
+	bool wanted = well ? READ_ONCE(zm->pivot) : READ_ONCE(zm->failover);
+
 	if (zm_source_gone(zm->regions))
 		return true;
-	if (!READ_ONCE(zm->failover) || lost ||
-	    zm_dest_failed(zm->regions) || zm_regions_dirty(zm->regions))
+	if (!wanted || lost || !zm_dest_has_all(zm))
+		return false;
+	zm_resync_flush_dest(zm);
+	if (!zm_dest_has_all(zm))
 		return false;
 
 	/* Who waits for one that is held begins as soon as that ends. */
+	WRITE_ONCE(zm->pivoted, well);
 	WRITE_ONCE(zm->truth, &zm->dest);
 	zm_source_leave(zm->regions);
-	zm_event(zm, ZM_EVENT_FAILED_OVER);
+	zm_event(zm, well ? ZM_EVENT_PIVOTED : ZM_EVENT_FAILED_OVER);
 	return true;
 }
 
@@ -810,7 +825,8 @@ static void zm_let_held_go(struct zmirror *zm, bool over)
 }
 
 /*
- * Decides whether the destination takes over from a source that fails. It can only
+ * Decides whether the destination takes over from a source that fails, or that the
+ * user wants to leave. It can only
  * if it has all that was acknowledged, and this must not change while that is found
  * out. So no request begins, and those in flight end, or fail on the source as well
  * and are held. Then nothing is under way to either leg: no region is dirty, or one
@@ -823,10 +839,10 @@ static void zm_source_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(to_delayed_work(work),
 					  struct zmirror, source_work);
-	bool over, lost;
-	u32 nr;
+	bool pivot = READ_ONCE(zm->pivot), over, lost;
+	u32 nr, held = zm_held(zm, &nr, &lost);
 
-	if (!zm_held(zm, &nr, &lost))
+	if (!held && !pivot)
 		return;
 	zm_freeze(zm->regions);
 	if (zm_in_flight(zm->regions) != nr) {
@@ -834,9 +850,39 @@ static void zm_source_work(struct work_struct *work)
 				   msecs_to_jiffies(ZM_FREEZE_MS));
 		return;
 	}
-	over = zm_take_over(zm, lost);
+	over = zm_take_over(zm, lost, !held);
 	zm_let_held_go(zm, over);
 	zm_thaw(zm->regions);
+	if (pivot) {
+		WRITE_ONCE(zm->pivot, false);
+		wake_up(&zm->pivot_done);
+	}
+}
+
+/*
+ * What is volatile on the destination is made stable twice: most of it here, while users
+ * go on, so that they do not wait long for the rest, in zm_take_over().
+ *
+ * When it is all over the source gets no more. What it has must be stable there before
+ * what was not written since is taken for equal, see zm_exchanges().
+ */
+int zm_io_pivot(struct zmirror *zm)
+{
+	if (!zm_source_gone(zm->regions)) {
+		if (!zm_dest_has_all(zm))
+			return -EBUSY;
+		zm_resync_flush_dest(zm);
+		WRITE_ONCE(zm->pivot, true);
+		queue_delayed_work(zm->wq, &zm->source_work, 0);
+		if (wait_event_killable(zm->pivot_done,
+					!READ_ONCE(zm->pivot)))
+			return -EINTR;
+		if (!zm_source_gone(zm->regions))
+			return zm_dest_failed(zm->regions) ? -EIO : -EBUSY;
+	}
+	if (zm->pivoted && !zm->source_stable)
+		zm->source_stable = !blkdev_issue_flush(zm->source.dev->bdev);
+	return 0;
 }
 
 /*
@@ -1031,6 +1077,7 @@ int zm_io_init(struct zmirror *zm)
 	bio_list_init(&zm->deferred);
 	bio_list_init(&zm->held);
 	INIT_DELAYED_WORK(&zm->source_work, zm_source_work);
+	init_waitqueue_head(&zm->pivot_done);
 	INIT_WORK(&zm->deferred_work, zm_submit_deferred);
 	INIT_LIST_HEAD(&zm->zeroing);
 	INIT_WORK(&zm->zeroing_work, zm_make_zeroes);

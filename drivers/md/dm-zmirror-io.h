@@ -48,6 +48,20 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error);
 void zm_io_ready(struct zm_op *op);
 
 /**
+ * zm_io_pivot - have the destination take over from a source that is well
+ * @zm: the mirror
+ *
+ * Does nothing if it has taken over already. A signal that kills the caller ends the
+ * wait; it may take over all the same then.
+ *
+ * Context: may sleep, for as long as requests in flight take to end. The caller holds
+ * the mirror's message_lock, and must not make memory allocations wait for I/O.
+ * Return: 0; -EBUSY when it is not in sync; -EIO when a flush of the destination
+ * failed; -EINTR.
+ */
+int zm_io_pivot(struct zmirror *zm);
+
+/**
  * zm_io_init - prepare the foreground of a mirror
  * @zm: the mirror
  *

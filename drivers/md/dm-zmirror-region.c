@@ -88,6 +88,7 @@ struct zm_regions {
 	u64 *dirty;
 	u64 *zero;
 	u64 *unread;			/* or NULL */
+	u64 *changed;			/* or NULL */
 	u32 *written;
 	unsigned long *dirty_chunks;
 	atomic_t nr_dirty;
@@ -447,7 +448,7 @@ static bool zm_decide_plain(struct zm_regions *zr, struct zm_op *op)
 	u64 bits = zr->dirty[op->chunk] | zr->zero[op->chunk];
 
 	if (op->kind != ZM_OP_WRITE || op->source_only || (op->touch & bits) ||
-	    zm_trouble(zr, &op->generation))
+	    zr->changed || zm_trouble(zr, &op->generation))
 		return false;
 	op->legs = ZM_SOURCE | ZM_DEST;
 	return true;
@@ -474,6 +475,8 @@ static void zm_start(struct zm_regions *zr, struct zm_bucket *bucket,
 		op->known_zero = zr->zero[op->chunk] & op->touch;
 		zm_race(bucket, op);
 	} else {
+		if (unlikely(zr->changed))
+			zr->changed[op->chunk] |= op->touch;
 		zm_decide(zr, op, zm_race(bucket, op));
 	}
 	zm_take_off(zr, bucket, op);
@@ -984,6 +987,74 @@ unsigned int zm_regions_mark(struct zm_regions *zr, enum zm_mark mark,
 	return ended;
 }
 
+int zm_changed_alloc(struct zm_regions *zr)
+{
+	zr->changed = kvcalloc(zr->nr_chunks, sizeof(u64), GFP_KERNEL);
+	return zr->changed ? 0 : -ENOMEM;
+}
+
+bool zm_changed_known(const struct zm_regions *zr)
+{
+	return zr->changed;
+}
+
+static sector_t zm_sectors(const struct zm_regions *zr, u32 chunk, u64 regions)
+{
+	sector_t nr = (sector_t)hweight64(regions) << zr->region_shift;
+	u32 last = zr->nr_regions - 1;
+
+	if (chunk == last >> ZM_CHUNK_SHIFT &&
+	    (regions & BIT_ULL(last % ZM_CHUNK_REGIONS)))
+		nr -= ((sector_t)zr->nr_regions << zr->region_shift) - zr->len;
+	return nr;
+}
+
+/* The regions of a chunk on which nobody is; the bucket's lock is held. */
+static u64 zm_free(const struct zm_bucket *bucket, u32 chunk)
+{
+	const struct zm_op *op;
+	u64 busy = 0;
+
+	hlist_for_each_entry(op, &bucket->in_flight, node)
+		if (op->chunk == chunk)
+			busy |= op->touch;
+	return ~busy;
+}
+
+/*
+ * What nobody has changed on the source since the first resume still reads as it did
+ * before. A write that begins meanwhile has the lock after this or before: then it
+ * finds the region clean, or it is seen here.
+ */
+unsigned int zm_hint_zero(struct zm_regions *zr, u32 first, u32 end,
+			  sector_t *sectors)
+{
+	unsigned int ended = 0;
+	unsigned long flags;
+	u32 chunk;
+
+	*sectors = 0;
+	for (chunk = first >> ZM_CHUNK_SHIFT;
+	     chunk <= (end - 1) >> ZM_CHUNK_SHIFT; chunk++) {
+		struct zm_bucket *bucket = zm_bucket(zr, chunk);
+		u32 generation;
+		u64 equal;
+
+		spin_lock_irqsave(&bucket->lock, flags);
+		equal = zr->dirty[chunk] & zr->zero[chunk] &
+			~zr->changed[chunk] & zm_span(first, end - 1, chunk) &
+			zm_free(bucket, chunk);
+		if (zm_may_copy(zr, bucket, &generation)) {
+			*sectors += zm_sectors(zr, chunk, equal);
+			if (zm_clear_dirty(zr, chunk, equal))
+				ended = ZM_ENDED_IN_SYNC;
+		}
+		spin_unlock_irqrestore(&bucket->lock, flags);
+		cond_resched();
+	}
+	return ended;
+}
+
 /*
  * ------------------------------------------------------------------------
  * Reads of the destination
@@ -1187,6 +1258,27 @@ bool zm_source_gone(const struct zm_regions *zr)
 }
 
 /*
+ * The leg that has become the destination has nothing that is not stable, and lacks
+ * what is dirty. A zero bit of the other leg holds for it where both are equal.
+ */
+void zm_legs_exchange(struct zm_regions *zr)
+{
+	struct zm_flush flush;
+	u32 chunk;
+
+	for (chunk = 0; chunk < zr->nr_chunks; chunk++) {
+		zm_clear_zero(zr, chunk, zr->dirty[chunk]);
+		cond_resched();
+	}
+	kvfree(zr->changed);
+	zr->changed = NULL;
+	atomic_set(&zr->trouble, 0);
+	atomic_inc(&zr->failures);
+	zm_flush_begin(zr, &flush);
+	zm_flush_end(zr, &flush);
+}
+
+/*
  * ------------------------------------------------------------------------
  * Geometry, counts, making and freeing
  * ------------------------------------------------------------------------
@@ -1345,6 +1437,7 @@ void zm_regions_destroy(struct zm_regions *zr)
 		return;
 	kvfree(zr->dirty_chunks);
 	kvfree(zr->written);
+	kvfree(zr->changed);
 	kvfree(zr->unread);
 	kvfree(zr->zero);
 	kvfree(zr->dirty);

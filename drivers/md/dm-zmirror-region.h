@@ -531,6 +531,41 @@ unsigned int zm_copy_end(struct zm_regions *zr, struct zm_op *op, u64 copied,
 			 u64 zeroes, u64 *raced);
 
 /**
+ * zm_changed_alloc - from now on, keep in mind which regions users change
+ * @zr: the state, not in use yet
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int zm_changed_alloc(struct zm_regions *zr);
+
+/**
+ * zm_changed_known - whether it is known which regions users have changed
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: true after zm_changed_alloc().
+ */
+bool zm_changed_known(const struct zm_regions *zr);
+
+/**
+ * zm_hint_zero - users know that regions of the source read as zeroes
+ * @zr: the state; zm_changed_known()
+ * @first: the first region
+ * @end: the region after the last one, more than @first
+ * @sectors: is set to the length of what became clean
+ *
+ * They did so when the mirror was resumed for the first time, and whoever writes to one
+ * of them meanwhile may make it dirty at any moment. A dirty region that the destination
+ * is known to have as zeroes becomes clean, unless it was changed.
+ *
+ * Context: may sleep; takes the buckets' locks in turn.
+ * Return: mask of ZM_ENDED_*.
+ */
+unsigned int zm_hint_zero(struct zm_regions *zr, u32 first, u32 end,
+			  sector_t *sectors);
+
+/**
  * zm_flush_begin - a flush of the destination is about to be submitted
  * @zr: the state
  * @flush: filled in here, for zm_flush_end()
@@ -656,5 +691,17 @@ void zm_thaw(struct zm_regions *zr);
  * Return: true after zm_source_leave().
  */
 bool zm_source_gone(const struct zm_regions *zr);
+
+/**
+ * zm_legs_exchange - the destination is the source from now on, and the source follows
+ * @zr: the state, after zm_source_leave(); nothing is in flight
+ *
+ * What was written since zm_source_leave() is dirty and what is not is equal, if the
+ * old source had made stable what it was sent before. Regions without changes are not
+ * known any more, see zm_changed_alloc().
+ *
+ * Context: may sleep.
+ */
+void zm_legs_exchange(struct zm_regions *zr);
 
 #endif

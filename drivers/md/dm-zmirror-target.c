@@ -308,6 +308,19 @@ static void zm_get_on_source_error(struct zmirror *zm, char *word, size_t size)
 		strscpy(word, "on_source_error:failover", size);
 }
 
+static int zm_set_hints(struct zmirror *zm, const char *value)
+{
+	zm->hints = true;
+	return 0;
+}
+
+/* With the regions, those of another table may have been taken over. */
+static void zm_get_hints(struct zmirror *zm, char *word, size_t size)
+{
+	if (zm_changed_known(zm->regions))
+		strscpy(word, "hints", size);
+}
+
 static int zm_set_paused(struct zmirror *zm, const char *value)
 {
 	zm->paused = true;
@@ -353,6 +366,8 @@ static const struct zm_feature zm_features[] = {
 	{ "on_source_error:", true, zm_set_on_source_error,
 	  zm_get_on_source_error,
 	  "Feature on_source_error takes stop, skip or failover" },
+	{ "hints", false, zm_set_hints, zm_get_hints,
+	  "Feature hints takes no value" },
 	{ "paused", false, zm_set_paused, zm_get_paused,
 	  "Feature paused takes no value" },
 };
@@ -668,6 +683,8 @@ static int zm_make(struct zmirror *zm)
 	INIT_WORK(&zm->sync_work, zm_sync_work);
 	INIT_DELAYED_WORK(&zm->retry_work, zm_retry_work);
 	r = zm->skip ? zm_unread_alloc(zm->regions) : 0;
+	if (!r && zm->hints)
+		r = zm_changed_alloc(zm->regions);
 	if (!r)
 		r = zm_resync_init(zm);
 	if (!r)
@@ -885,6 +902,11 @@ static void zm_event_work(struct work_struct *work)
 		      name, zm->source.dev->name, zm->dest.dev->name);
 		dm_table_event(zm->ti->table);
 	}
+	if (test_and_clear_bit(ZM_EVENT_PIVOTED, &zm->events)) {
+		DMINFO("%s: pivoted: destination %s has taken over", name,
+		       zm->dest.dev->name);
+		dm_table_event(zm->ti->table);
+	}
 	if (test_and_clear_bit(ZM_EVENT_UNREAD, &zm->events)) {
 		DMERR("%s: read error on source %s: %u regions left out", name,
 		      zm->source.dev->name, zm_regions_unread(zm->regions));
@@ -971,6 +993,17 @@ static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
 	       a->start == b->start;
 }
 
+/*
+ * Whether the legs have changed places since @old, whose destination has taken over:
+ * the old source lacks what is dirty there, and no more.
+ */
+static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
+{
+	return old->pivoted && old->source_stable &&
+	       zm_same_leg(&old->source, &zm->dest) &&
+	       zm_same_leg(&old->dest, &zm->source);
+}
+
 /* Whether @old is the mirror whose table that of @zm has replaced. */
 static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 {
@@ -980,8 +1013,20 @@ static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 	       old->ti->begin == zm->ti->begin &&
 	       old->ti->len == zm->ti->len &&
 	       old->region_sectors == zm->region_sectors &&
-	       zm_same_leg(&old->source, &zm->source) &&
-	       zm_same_leg(&old->dest, &zm->dest);
+	       (zm_exchanges(zm, old) ||
+		(zm_same_leg(&old->source, &zm->source) &&
+		 zm_same_leg(&old->dest, &zm->dest)));
+}
+
+/* As zm_adopt() has found it; what has failed was the other leg. */
+static void zm_adopt_exchanged(struct zmirror *zm)
+{
+	zm_legs_exchange(zm->regions);
+	zm->truth = &zm->source;
+	zm->dest_full = false;
+	zm->told_in_sync = false;
+	zm->pivoted = false;
+	zm->source_stable = false;
 }
 
 static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
@@ -1027,6 +1072,10 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	if (zm_source_gone(zm->regions))
 		zm->truth = &zm->dest;
 	zm->told_in_sync = old->told_in_sync;
+	zm->pivoted = old->pivoted;
+	zm->source_stable = old->source_stable;
+	if (zm_exchanges(zm, old))
+		zm_adopt_exchanged(zm);
 	zm_take_stats(&zm->stats, &old->stats);
 	mutex_unlock(&zm->state_lock);
 
@@ -1087,7 +1136,7 @@ static void zmirror_resume(struct dm_target *ti)
 static const char *zm_state(const struct zmirror *zm, u32 dirty)
 {
 	if (zm_source_gone(zm->regions))
-		return "failed_over";
+		return READ_ONCE(zm->pivoted) ? "pivoted" : "failed_over";
 	if (zm_dest_failed(zm->regions) || READ_ONCE(zm->source_failed))
 		return "stopped";
 	if (!dirty)
@@ -1101,7 +1150,7 @@ static const char *zm_state(const struct zmirror *zm, u32 dirty)
 
 static char zm_source_health(const struct zmirror *zm)
 {
-	if (zm_source_gone(zm->regions))
+	if (zm_source_gone(zm->regions) && !READ_ONCE(zm->pivoted))
 		return 'D';
 	if (READ_ONCE(zm->source_failed) || zm_regions_unread(zm->regions))
 		return 'R';
@@ -1367,6 +1416,64 @@ static char *zm_next_range(char *at, u32 total, u32 *first, u32 *end)
 	return at;
 }
 
+static bool zm_ranges_valid(const char *message, char *ranges, u32 total)
+{
+	char *at = *ranges ? ranges : NULL;
+	u32 first, end;
+
+	while (at && *at)
+		at = zm_next_range(at, total, &first, &end);
+	if (!at)
+		DMERR("%s: ranges of regions below %u, not %s", message, total,
+		      ranges);
+	return at;
+}
+
+/* What the source had as zeroes before the mirror was resumed for the first time. */
+static int zm_message_hint(struct zmirror *zm, unsigned int argc, char **argv)
+{
+	u32 total = zm_regions_total(zm->regions), first, end;
+	unsigned int ended = 0;
+	sector_t sectors;
+	char *at;
+
+	if (argc != 3 || strcasecmp(argv[1], "zero")) {
+		DMERR("Message hint takes zero, and ranges of regions");
+		return -EINVAL;
+	}
+	if (!zm_changed_known(zm->regions)) {
+		DMERR("hint: the table has no feature hints");
+		return -EINVAL;
+	}
+	if (!zm_ranges_valid("hint", argv[2], total))
+		return -EINVAL;
+	for (at = argv[2]; *at;) {
+		at = zm_next_range(at, total, &first, &end);
+		ended |= zm_hint_zero(zm->regions, first, end,
+				      &sectors);
+		atomic64_add(sectors, &zm->stats.skipped);
+	}
+	zm_op_ended(zm, ended);
+	return 0;
+}
+
+static int zm_message_pivot(struct zmirror *zm, unsigned int argc)
+{
+	int r;
+
+	if (argc != 1) {
+		DMERR("Message pivot takes no argument");
+		return -EINVAL;
+	}
+	r = zm_io_pivot(zm);
+	if (r == -EBUSY)
+		DMERR("pivot: it is not in sync");
+	else if (r)
+		DMERR("pivot: %s", r == -EIO ? "the destination failed" :
+					       "killed while it waited");
+	return r;
+}
+
 /*
  * What would be a promise speaks of this moment, so that nothing may be in flight.
  * The other two are on the safe side at any time.
@@ -1391,13 +1498,8 @@ static int zm_message_mark(struct zmirror *zm, unsigned int argc, char **argv)
 		DMERR("mark: %s only while the device is suspended", argv[1]);
 		return -EBUSY;
 	}
-	for (at = argv[2]; at && *at;)
-		at = zm_next_range(at, total, &first, &end);
-	if (!at || !*argv[2]) {
-		DMERR("mark: ranges of regions below %u, not %s", total,
-		      argv[2]);
+	if (!zm_ranges_valid("mark", argv[2], total))
 		return -EINVAL;
-	}
 	for (at = argv[2]; *at;) {
 		at = zm_next_range(at, total, &first, &end);
 		ended |= zm_regions_mark(zm->regions, mark, first, end);
@@ -1482,6 +1584,10 @@ static int zm_message(struct zmirror *zm, unsigned int argc, char **argv,
 		return zm_message_mark(zm, argc, argv);
 	if (!strcasecmp(argv[0], "verify"))
 		return zm_message_verify(zm, argc, argv);
+	if (!strcasecmp(argv[0], "hint"))
+		return zm_message_hint(zm, argc, argv);
+	if (!strcasecmp(argv[0], "pivot"))
+		return zm_message_pivot(zm, argc);
 	DMERR("Unknown message: %s", argv[0]);
 	return -EINVAL;
 }

@@ -20,6 +20,7 @@
 #include <linux/dm-io.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "dm-zmirror-pace.h"
@@ -77,6 +78,7 @@ enum zm_event {
 	ZM_EVENT_SOURCE_FAILED,	/* a read error on the source stopped resync */
 	ZM_EVENT_UNREAD,	/* regions that could not be read were left out */
 	ZM_EVENT_FAILED_OVER,	/* the destination has taken over */
+	ZM_EVENT_PIVOTED,	/* it has, because the user wants it */
 };
 
 /**
@@ -111,6 +113,12 @@ enum zm_event {
  * @retry: a destination that failed is tried again and again
  * @skip: regions that cannot be read are left out
  * @failover: the destination takes over from a source that fails
+ * @hints: the user's wish to tell what is zero on the source, until the first resume
+ * @pivot: the user wants the destination to take over, and waits
+ * @pivoted: it has done so
+ * @pivot_done: who waits for that
+ * @source_stable: what the source was sent before that is stable there; protected by
+ *	@message_lock
  * @used: when the last request of users came, in jiffies
  * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
  * @active: it has been resumed, so that its state is worth taking over
@@ -179,6 +187,11 @@ struct zmirror {
 	bool retry;
 	bool skip;
 	bool failover;
+	bool hints;
+	bool pivot;
+	bool pivoted;
+	bool source_stable;
+	wait_queue_head_t pivot_done;
 
 	unsigned long used;
 	u32 gap;

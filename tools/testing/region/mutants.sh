@@ -305,6 +305,35 @@ mutant "without the source zeroes are dropped" \
 	'/^static void zm_decide_gone/,/^}/s/if \(op->skipped && op->droppable\)/if (op->droppable)/'
 mutant "without the source blocks are not provisioned" \
 	'/^static void zm_decide_gone/,/^}/s/if \(op->skipped && op->droppable\)/if (op->skipped)/'
+mutant "a hint does not see what was changed" \
+	's/~zr->changed\[chunk\] & //'
+mutant "what is changed is not kept in mind" \
+	's/zr->changed\[op->chunk\] \|= op->touch;/;/'
+mutant "the short way keeps nothing in mind" \
+	's/zr->changed \|\| zm_trouble/zm_trouble/'
+mutant "a hint is taken for what the destination has not" \
+	's/equal = zr->dirty\[chunk\] & zr->zero\[chunk\] &/equal = zr->dirty[chunk] \&/'
+mutant "a hint speaks of others, too" \
+	's/& zm_span\(first, end - 1, chunk\) &$/\& zm_chunk_mask(zr, chunk) \&/'
+mutant "a hint cleans what is busy" \
+	's/zm_free\(bucket, chunk\);/~0ULL;/'
+mutant "a hint comes through while all is frozen" \
+	'/^unsigned int zm_hint_zero/,/^}/s/if \(zm_may_copy\(zr, bucket, &generation\)\)/if (1)/'
+mutant "a hint is not counted" \
+	's/\*sectors \+= zm_sectors.*/;/'
+mutant "the last region counts whole" \
+	's/nr -= .*zr->len;/;/'
+mutant "a hint does not tell of being in sync" \
+	'/^unsigned int zm_hint_zero/,/^}/s/ended = ZM_ENDED_IN_SYNC;/;/'
+mutant "zero bits stay when the legs change places" \
+	's/zm_clear_zero\(zr, chunk, zr->dirty\[chunk\]\);//'
+mutant "the source is gone after the legs change places" \
+	's/atomic_set\(&zr->trouble, 0\);//'
+mutant "changes are known after the legs change places" \
+	's/zr->changed = NULL;/zr->changed = kvcalloc(zr->nr_chunks, 8, 0);/'
+mutant "a flush is needed when the legs have changed places" \
+	'/^void zm_legs_exchange/,/^}/s/zm_flush_end\(zr, &flush\);//'
+
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

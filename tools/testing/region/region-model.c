@@ -115,6 +115,7 @@ static struct {
 	u64 nonzero_mask[MAX_CHUNKS];
 	u64 busy_mask[MAX_CHUNKS];
 	u64 coming_mask[MAX_CHUNKS];
+	u64 was_zero[MAX_CHUNKS];	/* the source, when it began */
 
 	struct request requests[MAX_WRITES];
 	struct copy copies[MAX_COPIES];
@@ -140,7 +141,8 @@ enum {
 	N_WAIT, N_COPY, N_PREZERO, N_AGAIN, N_AGAIN_WAITS, N_ZERO_SET, N_ZERO_CLEAR,
 	N_SOURCE_ERROR, N_DEST_ERROR, N_DECLINED, N_CHANGED, N_READ_ERROR,
 	N_COPY_ERROR, N_FLUSH, N_FLUSH_ERROR, N_CUT, N_LOST, N_ATTACH,
-	N_FREEZE, N_OVER, N_GONE, N_VERIFY, N_MARK, N_UNREAD, N_FORGET,
+	N_FREEZE, N_OVER, N_GONE, N_EXCHANGE, N_HINT,
+	N_HINTED, N_VERIFY, N_MARK, N_UNREAD, N_FORGET,
 	N_READ_DEST, N_READ_NOT, N_STALE, N_IN_SYNC, N_DRAIN, N_EPISODE,
 	N_COUNTS
 };
@@ -153,6 +155,7 @@ static const char * const count_names[N_COUNTS] = {
 	"destination errors", "declined", "payloads changed", "read errors",
 	"copy errors", "flushes", "flush errors", "power cuts", "losses",
 	"attached", "freezes", "sources gone", "requests without them",
+	"legs exchanged", "hints", "regions clean by hints",
 	"regions compared", "marks", "left out", "not left out any more",
 	"reads of the destination", "reads it must not serve", "stale ends",
 	"in sync", "drains", "episodes",
@@ -1498,6 +1501,48 @@ static void mark_truly(void)
 		mark_regions(clean ? ZM_MARK_CLEAN : ZM_MARK_ZERO, first, end);
 }
 
+/*
+ * A hint that is true: what it speaks of was zero on the source when it all began. What
+ * has changed since is for the module to know.
+ */
+static void hint(void)
+{
+	u32 first = below(w.regions), end = first, region;
+	unsigned int ended;
+	sector_t told, sectors = 0;
+
+	while (end < w.regions && (w.was_zero[end / 64] >> end % 64 & 1))
+		end++;
+	if (end == first)
+		return;
+	counts[N_HINT]++;
+	remember();
+	ended = zm_hint_zero(w.zr, first, end, &told);
+	for (region = 0; region < w.regions; region++) {
+		u32 chunk = region / 64, bit = region % 64;
+		u64 cleaned = old_dirty[chunk] & ~w.zr->dirty[chunk];
+
+		if (!(cleaned >> bit & 1))
+			continue;
+		counts[N_HINTED]++;
+		sectors += region + 1 < w.regions ? w.region :
+			   w.len - region * w.region;
+		if (region < first || region >= end)
+			broken(3, "a hint of %u to %u cleans region %u", first,
+			       end, region);
+		if (w.busy_mask[chunk] >> bit & 1)
+			broken(3, "a hint cleans region %u, where somebody is",
+			       region);
+		if (w.frozen || zm_dest_failed(w.zr))
+			broken(3, "a hint cleans region %u at this time",
+			       region);
+	}
+	if (told != sectors)
+		broken(5, "a hint tells %llu sectors, not %llu",
+		       (unsigned long long)told, (unsigned long long)sectors);
+	check_ended(ended, 0, 0, 0);
+}
+
 /* Sectors of any number of chunks, read from the destination or not. */
 static void read_dest(void)
 {
@@ -1599,6 +1644,8 @@ static void random_step(u32 load)
 		trouble();
 	else
 		progress();
+	if (zm_changed_known(w.zr) && one_in(100))
+		hint();
 	check();
 }
 
@@ -1660,7 +1707,7 @@ static void start_episode(void)
 {
 	static const u32 region_sizes[] = { 8, 8, 16, 32 };
 	bool dirty = one_in(2), zero = one_in(2);
-	u32 sector;
+	u32 sector, rare = one_in(2) ? 30 : 1000;
 
 	memset(&w, 0, sizeof(w));
 	w.time = 1;
@@ -1671,13 +1718,17 @@ static void start_episode(void)
 	w.regions = DIV_ROUND_UP(w.len, w.region);
 	w.chunks = DIV_ROUND_UP(w.regions, 64);
 
+	memset(w.was_zero, 0xff, sizeof(w.was_zero));
+
 	/* The promises, if they are made, are true. */
 	for (sector = 0; sector < w.len; sector++) {
 		u16 value = one_in(30) ? ++w.value : 0;
 
 		put(1, sector, zero ? 0 : value);
-		put(0, sector, dirty ? (one_in(30) ? 5 : 0) :
+		put(0, sector, dirty ? (one_in(rare) ? 5 : 0) :
 		    w.leg[1][sector]);
+		if (w.leg[0][sector])
+			mark(w.was_zero, sector / w.region, false);
 	}
 	memcpy(w.stable, w.leg[1], w.len * sizeof(u16));
 	w.zr = zm_regions_create(w.len, w.region, dirty, zero, 0, ready);
@@ -1685,6 +1736,8 @@ static void start_episode(void)
 		broken(5, "the state is not made");
 	if (one_in(2) && (zm_unread_alloc(w.zr) || zm_unread_alloc(w.zr)))
 		broken(5, "no room for what is left out");
+	if (one_in(3) && zm_changed_alloc(w.zr))
+		broken(5, "no room for what is changed");
 	note("episode: dirty %d, zero %d", dirty, zero);
 	check();
 }
@@ -1731,6 +1784,36 @@ static void take_over(u32 steps)
 		broken(3, "the source is written though it is gone");
 }
 
+/* What was the source lacks what is dirty; it has nothing that is not stable. */
+static void exchange(void)
+{
+	u32 sector;
+
+	counts[N_EXCHANGE]++;
+	note("the legs change places");
+	for (sector = 0; sector < w.len; sector++) {
+		u16 value = w.leg[0][sector];
+
+		put(0, sector, w.leg[1][sector]);
+		put(1, sector, value);
+	}
+	memcpy(w.stable, w.leg[1], w.len * sizeof(u16));
+	memset(w.flushes, 0, sizeof(w.flushes));
+	w.stable_time = ++w.time;
+	w.flushed_time = w.time;
+	w.used_time = 0;
+	w.down = false;
+	w.lost_due = false;
+	w.unnoticed = false;
+	w.gone = false;
+	zm_legs_exchange(w.zr);
+	if (zm_source_gone(w.zr) || zm_dest_failed(w.zr))
+		broken(1, "the legs have not changed places");
+	if (zm_changed_known(w.zr))
+		broken(3, "what was changed is taken for known");
+	check();
+}
+
 static void episode(u32 steps)
 {
 	u32 load = one_in(3) ? 30 : one_in(2) ? 100 : 300;
@@ -1744,6 +1827,12 @@ static void episode(u32 steps)
 	converge();
 	if (one_in(3))
 		take_over(500);
+	if (w.gone && one_in(2)) {
+		exchange();
+		for (end = step + steps; step < end; )
+			random_step(load);
+		converge();
+	}
 	if (shim_allocs != allocs)
 		broken(6, "something was allocated on the way");
 	zm_regions_destroy(w.zr);
@@ -1907,6 +1996,35 @@ static void zeroes_lost(void)
 	zm_regions_destroy(zr);
 }
 
+/*
+ * A region in sync that has data now is lost, and zeroed before it is copied: what was
+ * known of the source at the start is not true of it.
+ */
+static void hint_too_late(void)
+{
+	struct zm_regions *zr = zm_regions_create(512, 8, false, false, 0,
+						  ready);
+	sector_t sectors;
+	struct zm_op op;
+
+	if (zm_changed_alloc(zr))
+		broken(5, "no room for what is changed");
+	write_region(zr, 3, &op);
+	zm_op_end(zr, &op, 0);
+	zm_dest_fail(zr, op.generation);
+	zm_dest_lost(zr);
+	zm_dest_attach(zr);
+	if (!zm_prezero_begin(zr, &op, 0, 0, 64, false))
+		broken(4, "nothing is zeroed");
+	zm_prezero_end(zr, &op, true);
+	zm_hint_zero(zr, 0, 64, &sectors);
+	if (zr->dirty[0] != BIT_ULL(3) || sectors != 63 * 8)
+		broken(1, "a hint makes %llu sectors clean, and leaves %#llx dirty",
+		       (unsigned long long)sectors,
+		       (unsigned long long)zr->dirty[0]);
+	zm_regions_destroy(zr);
+}
+
 static u64 number(const char *arg)
 {
 	char *end;
@@ -1954,6 +2072,7 @@ int main(int argc, char **argv)
 	runs();
 	flushes();
 	zeroes_lost();
+	hint_too_late();
 	while (step < steps)
 		episode(500 + below(one_in(10) ? 100000 : 8000));
 
