@@ -226,7 +226,7 @@ t_dest_hangs()
 	must_dm suspend m
 	ms=$(((${EPOCHREALTIME/./} - begin) / 1000))
 	ktap_print_msg "suspended in $ms ms"
-	expect_le "ms until it is suspended" "$ms" $((ZM_HANGS * 3 / 2 + 2000))
+	expect_le "ms until it is suspended" "$ms" $((ZM_HANGS * 5 / 2 + 2000))
 	must_dm resume m
 	message m resume
 	rest 0.5
@@ -245,7 +245,7 @@ t_dest_hangs()
 	must_dm remove m
 	ms=$(((${EPOCHREALTIME/./} - begin) / 1000))
 	ktap_print_msg "removed in $ms ms"
-	expect_le "ms until it is removed" "$ms" $((ZM_HANGS * 3 / 2 + 2000))
+	expect_le "ms until it is removed" "$ms" $((ZM_HANGS * 5 / 2 + 2000))
 	scsi_answers
 }
 zm_test "a destination that hangs holds up nobody beyond its time limit" t_dest_hangs
