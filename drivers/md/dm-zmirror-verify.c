@@ -204,24 +204,6 @@ static void zm_look_again(struct zm_verify *verify, sector_t start,
 					  differs && verify->repair));
 }
 
-/* Compares a piece, region by region. */
-static void zm_compare(struct zm_verify *verify, sector_t start, sector_t len)
-{
-	u32 region_sectors = verify->zm->region_sectors;
-	sector_t skip, part;
-
-	for (skip = 0; skip < len; skip += part) {
-		part = min_t(sector_t, len - skip, region_sectors);
-		if (!zm_was_found(verify, zm_region_of(verify, start + skip)) &&
-		    zm_differs(verify, skip, part)) {
-			zm_look_again(verify, start + skip, part);
-			/* The buffers have something else now. */
-			if (skip + part < len)
-				zm_look_at(verify, start, len);
-		}
-	}
-}
-
 /*
  * ------------------------------------------------------------------------
  * The walk
@@ -234,6 +216,35 @@ static bool zm_verify_runs(const void *context)
 
 	zm_pace_tick(&verify->zm->pace, zm_resync_in_use(verify->zm));
 	return READ_ONCE(verify->running) && !READ_ONCE(verify->zm->suspended);
+}
+
+/*
+ * Compares a piece, region by region. A leg that hangs, or fails after a long time, does so
+ * for each read: so who suspends or stops a verify waits for the one that is under way, and
+ * the rest is left. Returns the sectors that were compared.
+ */
+static sector_t zm_compare(struct zm_verify *verify, sector_t start,
+			   sector_t len)
+{
+	u32 region_sectors = verify->zm->region_sectors;
+	sector_t skip, part;
+
+	for (skip = 0; skip < len; skip += part) {
+		part = min_t(sector_t, len - skip, region_sectors);
+		if (zm_was_found(verify, zm_region_of(verify, start + skip)) ||
+		    !zm_differs(verify, skip, part))
+			continue;
+		if (!zm_verify_runs(verify))
+			return skip;
+		zm_look_again(verify, start + skip, part);
+		if (skip + part == len)
+			break;
+		if (!zm_verify_runs(verify))
+			return skip + part;
+		/* The buffers have something else now. */
+		zm_look_at(verify, start, len);
+	}
+	return len;
 }
 
 /*
@@ -282,18 +293,18 @@ static void zm_verify_one(struct zm_verify *verify, sector_t len)
 		return;
 	zm_look_at(verify, at, len);
 	if (!verify->source.error) {
-		zm_compare(verify, at, len);
-		at = end;
+		WRITE_ONCE(verify->at, at + zm_compare(verify, at, len));
+		return;
 	}
-	for (; at < end; at += part) {
+	for (; at < end && zm_verify_runs(verify); at += part) {
 		part = min_t(sector_t, end - at, zm->region_sectors);
 		zm_look_at(verify, at, part);
 		if (verify->source.error)
 			zm_unverified(verify, zm_region_of(verify, at));
-		else
-			zm_compare(verify, at, part);
+		else if (zm_compare(verify, at, part) < part)
+			break;
 	}
-	WRITE_ONCE(verify->at, end);
+	WRITE_ONCE(verify->at, at);
 }
 
 static void zm_verify_end(struct zm_verify *verify)
