@@ -14,6 +14,13 @@
 #include <linux/dm-io.h>
 #include <linux/ioprio.h>
 
+/* Where get_unaligned() is has changed with 6.12. */
+#ifdef ZM_LINUX_UNALIGNED
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
 /*
  * Modes in which block devices are opened have been a type of their own since
  * 6.5, and a flag of the same meaning.
@@ -40,8 +47,27 @@ static inline void zm_want_stable_pages(struct dm_target *ti,
 #ifdef BLK_FEAT_STABLE_WRITES
 	if (limits)
 		limits->features |= BLK_FEAT_STABLE_WRITES;
-#else
+#elif defined(ZM_NEEDS_STABLE_WRITES)
 	ti->needs_stable_writes = true;
+#endif
+}
+
+/**
+ * zm_stable_pages_at_resume - the same, where a target cannot ask for it
+ * @ti: the target, whose table is live
+ *
+ * In 6.1 up to 6.1.187 at least device-mapper goes by the devices below alone, when
+ * it makes a table live; what is set after that stays until the next one. Nothing is
+ * written while the device is suspended.
+ *
+ * Context: the device is being resumed.
+ */
+static inline void zm_stable_pages_at_resume(struct dm_target *ti)
+{
+#if !defined(BLK_FEAT_STABLE_WRITES) && !defined(ZM_NEEDS_STABLE_WRITES)
+	struct gendisk *disk = dm_disk(dm_table_get_md(ti->table));
+
+	blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, disk->queue);
 #endif
 }
 
@@ -84,12 +110,17 @@ static inline bool zm_discard_misaligned(struct block_device *bdev)
  * Before 7.0, bio_may_need_split() (block/blk.h) takes only a bio for short that
  * has one vector in a table of its own, by bi_vcnt, which clones leave 0; later
  * it goes by the iterator, as here.
+ *
+ * Context: any.
+ * Return: true when all its data is in the first vector.
  */
-static inline void zm_mark_single(struct bio *bio)
+static inline bool zm_mark_single(struct bio *bio)
 {
-	if (!bio->bi_iter.bi_idx && bio->bi_iter.bi_size ==
+	if (bio->bi_iter.bi_idx || bio->bi_iter.bi_size !=
 	    mp_bvec_iter_len(bio->bi_io_vec, bio->bi_iter))
-		bio->bi_vcnt = 1;
+		return false;
+	bio->bi_vcnt = 1;
+	return true;
 }
 
 /*

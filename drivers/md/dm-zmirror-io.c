@@ -37,6 +37,10 @@ enum zm_io_kind {
 	ZM_IO_SOURCE_FLUSH,
 };
 
+#define ZM_IO_TIMED		1U	/* somebody wants to know how long it takes */
+#define ZM_IO_ZERO_PAYLOAD	2U	/* written as zeroes, by its content */
+#define ZM_IO_DEST_FAILED	4U	/* the destination's share has failed */
+
 /*
  * What is kept for each bio, in the data that device-mapper allocates with it,
  * so that no path below allocates anything.
@@ -48,17 +52,17 @@ enum zm_io_kind {
  *
  * Of a read, @op has the sectors only, and @payload is what it was sent with.
  *
- * @started is when the bio came, in ns, or 0 where nobody wants to know.
+ * @flags tell what else there is to look at when it ends.
  */
 struct zm_io {
 	struct zmirror *zm;
 	u8 kind;			/* enum zm_io_kind */
-	bool zero_payload;		/* written as zeroes, by its content */
+	u8 flags;
 	blk_status_t dest_status;	/* of a read: that of the source */
 	atomic_t legs;
 	struct list_head zeroing;	/* place in zmirror.zeroing */
-	struct bvec_iter payload;	/* where @zero_payload was found, too */
-	u64 started;
+	struct bvec_iter payload;	/* where zeroes were found, too */
+	u64 started;			/* when it came, in ns */
 	union {
 		struct zm_op op;
 		struct zm_flush flush;
@@ -79,6 +83,23 @@ static struct zm_io *zm_io(struct bio *bio)
 static struct bio *zm_io_bio(struct zm_io *io)
 {
 	return dm_bio_from_per_bio_data(io, sizeof(struct zm_io));
+}
+
+/* How the destination's share of an operation has ended. */
+static blk_status_t zm_dest_status(const struct zm_io *io)
+{
+	return READ_ONCE(io->flags) & ZM_IO_DEST_FAILED ?
+	       READ_ONCE(io->dest_status) : BLK_STS_OK;
+}
+
+/*
+ * Called before the part of @legs that stands for it is given back. Several requests of
+ * one operation may fail at once, all of which write the same flags.
+ */
+static void zm_dest_share_failed(struct zm_io *io, blk_status_t status)
+{
+	WRITE_ONCE(io->dest_status, status);
+	WRITE_ONCE(io->flags, READ_ONCE(io->flags) | ZM_IO_DEST_FAILED);
 }
 
 /* The leg that has all that was written: the source, as long as it is there. */
@@ -129,7 +150,8 @@ static bool zm_declined(const struct zm_io *io, blk_status_t status)
  */
 static bool zm_payload_changed(struct zm_io *io, struct bio *bio)
 {
-	return io->zero_payload && !zm_payload_is_zero(bio, io->payload);
+	return (io->flags & ZM_IO_ZERO_PAYLOAD) &&
+	       !zm_payload_is_zero(bio, io->payload);
 }
 
 /*
@@ -139,7 +161,7 @@ static bool zm_payload_changed(struct zm_io *io, struct bio *bio)
 static unsigned int zm_gone_failed(struct zm_io *io, blk_status_t *error)
 {
 	if (!*error)
-		*error = io->dest_status;
+		*error = zm_dest_status(io);
 	if (!*error)
 		return 0;
 	if (!zm_declined(io, *error))
@@ -150,6 +172,7 @@ static unsigned int zm_gone_failed(struct zm_io *io, blk_status_t *error)
 /* Tells of what has failed, and to the user. Returns the mask of the legs. */
 static noinline unsigned int zm_io_failed(struct zm_io *io, blk_status_t *error)
 {
+	blk_status_t dest_status = zm_dest_status(io);
 	struct zmirror *zm = io->zm;
 	unsigned int failed = 0;
 
@@ -160,10 +183,9 @@ static noinline unsigned int zm_io_failed(struct zm_io *io, blk_status_t *error)
 			atomic64_inc(&zm->stats.source_errors);
 		failed |= ZM_SOURCE;
 	}
-	if (io->dest_status) {
-		if (!zm_declined(io, io->dest_status))
-			zm_dest_error(zm, io->op.generation,
-				      io->dest_status);
+	if (dest_status) {
+		if (!zm_declined(io, dest_status))
+			zm_dest_error(zm, io->op.generation, dest_status);
 		failed |= ZM_DEST;
 	}
 	return failed;
@@ -201,7 +223,7 @@ static bool zm_may_take_over(const struct zm_io *io, blk_status_t status)
 
 	return READ_ONCE(zm->failover) && (io->op.legs & ZM_SOURCE) &&
 	       ((io->op.legs & ZM_DEST) || io->op.skipped) &&
-	       !io->dest_status && zm_leg_failed(status) &&
+	       !zm_dest_status(io) && zm_leg_failed(status) &&
 	       !zm_dest_failed(zm->regions) && !zm_regions_dirty(zm->regions);
 }
 
@@ -228,12 +250,14 @@ static noinline void zm_io_took(const struct zm_io *io)
 		       io->op.end - io->op.start);
 }
 
-static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
+/* An operation has ended: not well, or its end is to be looked at. */
+static noinline int zm_op_end_closely(struct zm_io *io, struct bio *bio,
+				      blk_status_t *error)
 {
 	struct zmirror *zm = io->zm;
-	unsigned int failed = 0, ended;
+	unsigned int failed = 0;
 
-	if (unlikely(*error || io->dest_status)) {
+	if (*error || zm_dest_status(io)) {
 		if (*error && zm_may_take_over(io, *error)) {
 			atomic64_inc(&zm->stats.source_errors);
 			zm_hold(io, bio);
@@ -241,14 +265,26 @@ static int zm_op_end_io(struct zm_io *io, struct bio *bio, blk_status_t *error)
 		}
 		failed = zm_io_failed(io, error);
 	}
-	if (unlikely(zm_payload_changed(io, bio)))
+	if (zm_payload_changed(io, bio))
 		failed |= ZM_DEST;
-	if (unlikely(io->started) && io->op.kind == ZM_OP_WRITE && !*error)
+	if ((io->flags & ZM_IO_TIMED) && io->op.kind == ZM_OP_WRITE && !*error)
 		zm_io_took(io);
 
-	ended = zm_op_end(zm->regions, &io->op, failed);
+	zm_op_ended(zm, zm_op_end(zm->regions, &io->op, failed));
+	return DM_ENDIO_DONE;
+}
+
+static __always_inline int zm_op_end_io(struct zm_io *io, struct bio *bio,
+					blk_status_t *error)
+{
+	unsigned int ended;
+
+	if (unlikely(*error) || unlikely(io->flags))
+		return zm_op_end_closely(io, bio, error);
+
+	ended = zm_op_end(io->zm->regions, &io->op, 0);
 	if (unlikely(ended))
-		zm_op_ended(zm, ended);
+		zm_op_ended(io->zm, ended);
 	return DM_ENDIO_DONE;
 }
 
@@ -329,6 +365,23 @@ static void zm_read_served(struct zm_io *io, blk_status_t *error)
 		*error = io->dest_status;
 }
 
+/* The end of what is no operation. */
+static noinline int zm_other_end(struct zm_io *io, struct bio *bio,
+				 blk_status_t *error)
+{
+	if (io->kind == ZM_IO_DEST_FLUSH)
+		zm_dest_flush_end(io, error);
+	else if (*error && io->kind == ZM_IO_SOURCE_FLUSH)
+		return zm_source_flush_end(io, bio);
+	else if (*error && io->kind != ZM_IO_PASS)
+		return zm_read_failed(io, bio, error);
+	else if (io->kind == ZM_IO_READ_DEST)
+		zm_read_served(io, error);
+	else if ((io->flags & ZM_IO_TIMED) && io->kind == ZM_IO_READ)
+		zm_io_took(io);
+	return DM_ENDIO_DONE;
+}
+
 /*
  * Comes here when the source's bio has ended, and once more when that of the
  * destination, ending later, has called bio_endio() for the source's: to end the
@@ -344,17 +397,10 @@ int zm_io_end(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 			return DM_ENDIO_INCOMPLETE;
 		return zm_op_end_io(io, bio, error);
 	}
-	if (io->kind == ZM_IO_DEST_FLUSH)
-		zm_dest_flush_end(io, error);
-	else if (unlikely(*error) && io->kind == ZM_IO_SOURCE_FLUSH)
-		return zm_source_flush_end(io, bio);
-	else if (unlikely(*error) && io->kind != ZM_IO_PASS)
-		return zm_read_failed(io, bio, error);
-	else if (io->kind == ZM_IO_READ_DEST)
-		zm_read_served(io, error);
-	else if (unlikely(io->started) && io->kind == ZM_IO_READ)
-		zm_io_took(io);
-	return DM_ENDIO_DONE;
+	if (likely(io->kind == ZM_IO_READ) && likely(!*error) &&
+	    likely(!io->flags))
+		return DM_ENDIO_DONE;
+	return zm_other_end(io, bio, error);
 }
 
 /*
@@ -400,8 +446,6 @@ static bool zm_zero_other_way(struct zm_io *io, const struct bio *dest)
 {
 	enum zm_zero_how how;
 
-	if (likely(!dest->bi_status))
-		return false;
 	if (bio_op(dest) == REQ_OP_WRITE_ZEROES)
 		how = ZM_ZERO_ASKED;
 	else if (bio_op(dest) == REQ_OP_DISCARD)
@@ -414,17 +458,30 @@ static bool zm_zero_other_way(struct zm_io *io, const struct bio *dest)
 	return true;
 }
 
-static void zm_dest_end(struct bio *dest)
+/* Whatever @dest holds is given back before the operation may end. */
+static noinline void zm_dest_not_well(struct zm_io *io, struct bio *dest)
 {
-	struct zm_io *io = container_of(dest, struct zm_io, dest);
 	bool again = zm_zero_other_way(io, dest);
 
-	io->dest_status = again ? BLK_STS_OK : dest->bi_status;
+	if (!again)
+		zm_dest_share_failed(io, dest->bi_status);
 	bio_uninit(dest);
 	if (again)
 		zm_dest_later(io);
 	else
 		zm_dest_put(io);
+}
+
+static void zm_dest_end(struct bio *dest)
+{
+	struct zm_io *io = container_of(dest, struct zm_io, dest);
+
+	if (unlikely(dest->bi_status)) {
+		zm_dest_not_well(io, dest);
+		return;
+	}
+	bio_uninit(dest);
+	zm_dest_put(io);
 }
 
 /*
@@ -501,7 +558,7 @@ static noinline bool zm_dest_prepare(struct zmirror *zm, struct zm_io *io,
 		zm_dest_zero(io, bio, how);
 		return true;
 	}
-	if (how == ZM_ZERO_PAGES && io->zero_payload &&
+	if (how == ZM_ZERO_PAGES && (io->flags & ZM_IO_ZERO_PAYLOAD) &&
 	    (whole || !zm_zero_cheap(zm))) {
 		zm_dest_clone(zm, io, bio);
 		return true;
@@ -551,12 +608,13 @@ static noinline int zm_submit_gone(struct zmirror *zm, struct zm_io *io,
 	return DM_MAPIO_REMAPPED;
 }
 
-/* Any operation but a write to both legs. Returns as zm_io_submit(). */
+/* Any operation but a write to both legs. Returns as zm_submit_write(). */
 static noinline int zm_submit_other(struct zmirror *zm, struct zm_io *io,
 				    struct bio *bio)
 {
 	unsigned int legs = io->op.legs;
 
+	atomic_set(&io->legs, 1);
 	zm_io_begun(io);
 	if (!legs)
 		return zm_complete(bio);
@@ -575,14 +633,13 @@ static noinline int zm_submit_other(struct zmirror *zm, struct zm_io *io,
 }
 
 /*
- * Sends an operation that has begun to its legs, or ends it if it has none. Returns
- * DM_MAPIO_REMAPPED if the bio is still to be submitted, or DM_MAPIO_SUBMITTED.
+ * Sends a write that has begun to its legs. Returns DM_MAPIO_REMAPPED if the bio is
+ * still to be submitted, or DM_MAPIO_SUBMITTED.
  */
-static __always_inline int zm_io_submit(struct zmirror *zm, struct zm_io *io,
-					struct bio *bio)
+static __always_inline int zm_submit_write(struct zmirror *zm, struct zm_io *io,
+					   struct bio *bio)
 {
-	if (unlikely(io->op.legs != (ZM_SOURCE | ZM_DEST)) ||
-	    unlikely(io->op.kind != ZM_OP_WRITE))
+	if (unlikely(io->op.legs != (ZM_SOURCE | ZM_DEST)))
 		return zm_submit_other(zm, io, bio);
 
 	/*
@@ -595,6 +652,14 @@ static __always_inline int zm_io_submit(struct zmirror *zm, struct zm_io *io,
 	zm_dest_clone(zm, io, bio);
 	zm_send_dest(zm, io);
 	return DM_MAPIO_REMAPPED;
+}
+
+/* Sends any operation that has begun, or ends it if it has no leg. */
+static int zm_submit(struct zmirror *zm, struct zm_io *io, struct bio *bio)
+{
+	if (io->op.kind == ZM_OP_WRITE)
+		return zm_submit_write(zm, io, bio);
+	return zm_submit_other(zm, io, bio);
 }
 
 void zm_io_ready(struct zm_op *op)
@@ -630,7 +695,7 @@ static void zm_submit_deferred(struct work_struct *work)
 			bio_set_dev(bio, zm->dest.dev->bdev);
 			bio->bi_iter.bi_sector = zm->dest.start + io->op.start;
 			submit_bio_noacct(bio);
-		} else if (zm_io_submit(zm, io, bio) == DM_MAPIO_REMAPPED) {
+		} else if (zm_submit(zm, io, bio) == DM_MAPIO_REMAPPED) {
 			submit_bio_noacct(bio);
 		}
 	}
@@ -648,7 +713,7 @@ static void zm_pages_done(ZM_IO_NOTIFY_ARGS)
 	struct zm_io *io = context;
 
 	if (ZM_IO_FAILED)
-		WRITE_ONCE(io->dest_status, BLK_STS_IOERR);
+		zm_dest_share_failed(io, BLK_STS_IOERR);
 	zm_dest_put(io);
 }
 
@@ -663,9 +728,9 @@ static void zm_asked_done(ZM_IO_NOTIFY_ARGS)
 		       !zm_zero_offered(io->zm, io->op.kind == ZM_OP_ZEROES);
 
 	if (ZM_IO_FAILED && !refused)
-		WRITE_ONCE(io->dest_status, BLK_STS_IOERR);
-	else if (ZM_IO_FAILED && !READ_ONCE(io->dest_status))
-		WRITE_ONCE(io->dest_status, BLK_STS_NOTSUPP);
+		zm_dest_share_failed(io, BLK_STS_IOERR);
+	else if (ZM_IO_FAILED && !zm_dest_status(io))
+		zm_dest_share_failed(io, BLK_STS_NOTSUPP);
 	zm_dest_put(io);
 }
 
@@ -916,16 +981,14 @@ static int zm_map_flush(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	return DM_MAPIO_REMAPPED;
 }
 
-static void zm_set_write(struct zm_io *io, struct bio *bio)
+/* Whether a write has nothing but zeroes, and is to be taken for such. */
+static __always_inline bool zm_writes_zeroes(struct zmirror *zm, struct bio *bio)
 {
-	io->op.kind = ZM_OP_WRITE;
-	zm_mark_single(bio);
-	if (READ_ONCE(io->zm->zero_detect) &&
-	    unlikely(!zm_payload_has_data(bio)) &&
-	    zm_payload_is_zero(bio, bio->bi_iter)) {
-		io->op.kind = ZM_OP_ZEROES;
-		io->zero_payload = true;
-	}
+	bool single = zm_mark_single(bio);
+
+	return READ_ONCE(zm->zero_detect) &&
+	       unlikely(!zm_payload_has_data(bio, single)) &&
+	       zm_payload_is_zero(bio, bio->bi_iter);
 }
 
 /*
@@ -974,7 +1037,7 @@ static sector_t zm_zeroes_cut(const struct zm_io *io)
 	sector_t end = zm_zeroes_end(zm->regions, io->op.start, io->op.end);
 	u32 most = max(zm->region_sectors, ZM_MOST_PAGES);
 
-	if (io->zero_payload || zm_zero_cheap(zm))
+	if ((io->flags & ZM_IO_ZERO_PAYLOAD) || zm_zero_cheap(zm))
 		return end;
 	return min_t(sector_t, end, round_up(io->op.start + 1, most));
 }
@@ -997,27 +1060,19 @@ static bool zm_crosses_chunk(const struct zmirror *zm, sector_t start,
 	return (start ^ (end - 1)) >= len;
 }
 
-/* No operation crosses a chunk. */
-static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
+/* Any operation but a write of data; a write that comes here is one of zeroes. */
+static noinline int zm_map_other(struct zmirror *zm, struct zm_io *io,
+				 struct bio *bio)
 {
-	io->kind = ZM_IO_OP;
-	io->zero_payload = false;
-	io->dest_status = BLK_STS_OK;
-	atomic_set(&io->legs, 1);
-	io->op.end = io->op.start + bio_sectors(bio);
-	io->op.droppable = false;
-	io->op.source_only = READ_ONCE(zm->async);
-	io->op.pass = false;
-	if (unlikely(zm_crosses_chunk(zm, io->op.start, io->op.end)))
-		zm_cut(io, bio, zm_chunk_end(zm->regions, io->op.start));
-
-	if (likely(bio_op(bio) == REQ_OP_WRITE))
-		zm_set_write(io, bio);
-	else if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+	if (bio_op(bio) == REQ_OP_WRITE) {
+		io->op.kind = ZM_OP_ZEROES;
+		io->flags |= ZM_IO_ZERO_PAYLOAD;
+	} else if (bio_op(bio) == REQ_OP_WRITE_ZEROES) {
 		zm_set_zeroes(io, bio);
-	else if (!zm_set_discard(io))
+	} else if (!zm_set_discard(io)) {
 		return zm_complete(bio);
-	if (unlikely(io->op.kind == ZM_OP_ZEROES)) {
+	}
+	if (io->op.kind == ZM_OP_ZEROES) {
 		zm_cut(io, bio, zm_zeroes_cut(io));
 		io->payload = bio->bi_iter;
 	}
@@ -1025,17 +1080,60 @@ static int zm_map_op(struct zmirror *zm, struct zm_io *io, struct bio *bio)
 	/* From here on, one that waits may be gone. */
 	if (!zm_op_begin(zm->regions, &io->op))
 		return DM_MAPIO_SUBMITTED;
-	return zm_io_submit(zm, io, bio);
+	return zm_submit_other(zm, io, bio);
 }
 
-/* Once a jiffy, for what goes by whether the mirror is in use. */
-static noinline void zm_used(struct zmirror *zm)
+/* No operation crosses a chunk. */
+static __always_inline int zm_map_op(struct zmirror *zm, struct zm_io *io,
+				     struct bio *bio, sector_t start)
 {
-	unsigned long now = jiffies;
-	u32 gap = min(now - READ_ONCE(zm->used), (unsigned long)HZ);
+	sector_t end = start + bio_sectors(bio);
 
-	WRITE_ONCE(zm->gap, zm->gap - zm->gap / 8 + gap);
-	WRITE_ONCE(zm->used, now);
+	io->kind = ZM_IO_OP;
+	/* Neighbours, which take one instruction. */
+	io->op.kind = ZM_OP_WRITE;
+	io->op.droppable = false;
+	io->op.source_only = false;
+	io->op.pass = false;
+	io->op.end = end;
+	if (unlikely(READ_ONCE(zm->async)))
+		io->op.source_only = true;
+	if (unlikely(zm_crosses_chunk(zm, start, end)))
+		zm_cut(io, bio, zm_chunk_end(zm->regions, start));
+	if (unlikely(bio_op(bio) != REQ_OP_WRITE) ||
+	    unlikely(zm_writes_zeroes(zm, bio)))
+		return zm_map_other(zm, io, bio);
+
+	/* From here on, one that waits may be gone. */
+	if (!zm_op_begin(zm->regions, &io->op))
+		return DM_MAPIO_SUBMITTED;
+	return zm_submit_write(zm, io, bio);
+}
+
+/*
+ * For the first request of a jiffy, which tells that the mirror is in use. While
+ * latency is measured it is for all: @look stays behind.
+ *
+ * Who has seen that it is not measured may set @look after one who has seen that it is,
+ * or it may be set already: the first request of the next jiffy comes here again.
+ */
+static noinline void zm_look(struct zmirror *zm, struct zm_io *io)
+{
+	unsigned long used = READ_ONCE(zm->used), now = jiffies;
+
+	if (READ_ONCE(zm->pace.on)) {
+		io->started = ktime_get_ns();
+		io->flags = ZM_IO_TIMED;
+	} else {
+		WRITE_ONCE(zm->look, now);
+	}
+	if (time_before(used, now)) {
+		u32 gap = READ_ONCE(zm->gap);
+
+		gap += min(now - used, (unsigned long)HZ) - gap / 8;
+		WRITE_ONCE(zm->gap, gap);
+		WRITE_ONCE(zm->used, now);
+	}
 }
 
 int zm_io_map(struct dm_target *ti, struct bio *bio)
@@ -1043,13 +1141,13 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 	struct zm_io *io = zm_io(bio);
 	struct zmirror *zm = ti->private;
 	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
+	unsigned long now = jiffies;
 
 	io->zm = zm;
-	io->kind = ZM_IO_PASS;
 	io->op.start = sector;
-	io->started = unlikely(READ_ONCE(zm->pace.on)) ? ktime_get_ns() : 0;
-	if (time_before(READ_ONCE(zm->used), jiffies))
-		zm_used(zm);
+	io->flags = 0;
+	if (unlikely(READ_ONCE(zm->look) != now))
+		zm_look(zm, io);
 
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH) && !bio_sectors(bio))
 		return zm_map_flush(zm, io, bio);
@@ -1062,7 +1160,7 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 		zm_remap_to_truth(zm, bio, sector);
 		return DM_MAPIO_REMAPPED;
 	}
-	return zm_map_op(zm, io, bio);
+	return zm_map_op(zm, io, bio, sector);
 }
 
 /*

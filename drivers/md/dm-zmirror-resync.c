@@ -267,6 +267,7 @@ bool zm_resync_in_use(struct zmirror *zm)
 void zm_resync_resume(struct zmirror *zm)
 {
 	WRITE_ONCE(zm->used, jiffies);
+	WRITE_ONCE(zm->look, jiffies - 1);
 	zm_meter_reset(&zm->writing, atomic64_read(&zm->stats.copied));
 	zm_meter_reset(&zm->reading, atomic64_read(&zm->stats.read));
 }

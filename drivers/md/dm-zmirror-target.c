@@ -1105,6 +1105,8 @@ static int zmirror_preresume(struct dm_target *ti)
 {
 	struct zmirror *zm = ti->private;
 
+	zm_stable_pages_at_resume(ti);
+
 	/* The table is live already: a message may come in, or a status be asked. */
 	mutex_lock(&zm_mirrors_lock);
 	mutex_lock(&zm->message_lock);

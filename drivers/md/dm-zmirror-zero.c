@@ -10,7 +10,6 @@
 #include <linux/dm-io.h>
 #include <linux/highmem.h>
 #include <linux/math64.h>
-#include <linux/string.h>
 
 /*
  * ------------------------------------------------------------------------

@@ -8,9 +8,9 @@
 #include <linux/bio.h>
 #include <linux/dm-io.h>
 #include <linux/highmem.h>
-#include <linux/string.h>
 
 #include "dm-zmirror.h"
+#include "dm-zmirror-compat.h"
 
 /**
  * zm_is_zero - whether memory is all zero
@@ -40,21 +40,23 @@ bool zm_payload_is_zero(struct bio *bio, struct bvec_iter iter);
 /**
  * zm_payload_has_data - whether a look shows that a bio writes more than zeroes
  * @bio: a bio with data
+ * @single: it is known that all of that is in one vector
  *
  * Looks at the first eight bytes, which spares most writes zm_payload_is_zero().
  *
  * Context: any.
  * Return: true when they are not all zero; false tells nothing.
  */
-static inline bool zm_payload_has_data(struct bio *bio)
+static inline bool zm_payload_has_data(struct bio *bio, bool single)
 {
-	struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter);
-	u64 head;
+	const struct bio_vec *vecs = bio->bi_io_vec;
 
-	if (IS_ENABLED(CONFIG_HIGHMEM) || bv.bv_len < sizeof(head))
+	if (IS_ENABLED(CONFIG_HIGHMEM) ||
+	    (!single && mp_bvec_iter_len(vecs, bio->bi_iter) < sizeof(u64)))
 		return false;
-	memcpy(&head, page_address(bv.bv_page) + bv.bv_offset, sizeof(head));
-	return head;
+	return get_unaligned((u64 *)
+			     (page_address(mp_bvec_iter_page(vecs, bio->bi_iter)) +
+			      mp_bvec_iter_offset(vecs, bio->bi_iter)));
 }
 
 /**

@@ -120,6 +120,7 @@ enum zm_event {
  * @source_stable: what the source was sent before that is stable there; protected by
  *	@message_lock
  * @used: when the last request of users came, in jiffies
+ * @look: the jiffy of which no further request needs a closer look
  * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
@@ -194,6 +195,7 @@ struct zmirror {
 	wait_queue_head_t pivot_done;
 
 	unsigned long used;
+	unsigned long look;
 	u32 gap;
 	bool active;
 	bool suspended;

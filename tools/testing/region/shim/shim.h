@@ -29,6 +29,7 @@ typedef u64 sector_t;
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define noinline
+#define __releases(...)
 #define likely(x)	(x)
 #define unlikely(x)	(x)
 #define READ_ONCE(x)		(x)
@@ -240,12 +241,17 @@ static inline void hlist_add_head(struct hlist_node *node,
 	node->pprev = &head->first;
 }
 
-/* Who looks at the node again finds poison. */
-static inline void hlist_del(struct hlist_node *node)
+static inline void __hlist_del(struct hlist_node *node)
 {
 	*node->pprev = node->next;
 	if (node->next)
 		node->next->pprev = node->pprev;
+}
+
+/* Who looks at the node again finds poison. */
+static inline void hlist_del(struct hlist_node *node)
+{
+	__hlist_del(node);
 	node->next = NULL;
 	node->pprev = NULL;
 }
