@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The benchmark, inside the guest; see bench.sh.
 
-    bench-guest.py PART...      throughput, resync, latency, pace, rates, verify,
-                                growth, smp
+    bench-guest.py PART...      throughput, bars, 4kn, resync, latency, pace,
+                                rates, verify, growth, smp
 
 Each figure is a JSON object on a line of its own, appended to $ZM_RESULTS.
 QUICK in the environment measures less.
@@ -206,9 +206,10 @@ def fio(job, device, **settings):
 # ---------------------------------------------------------------------------
 
 # How many requests: so many that a millisecond of the clock is a small part.
-COUNTS = {4096: 6000, 65536: 3000, 1 << 20: 400}
-BARS = {("randwrite", 4096, 16): 30000, ("randread", 4096, 16): 30000,
-        ("randwrite", 65536, 16): 6000, ("randwrite", 1 << 20, 16): 600}
+COUNTS = {4096: 6000, 65536: 3000, 1 << 20: 256}
+BARS = {("randwrite", 4096, 16): 200000, ("randread", 4096, 16): 60000,
+        ("randwrite", 65536, 16): 8192, ("randwrite", 1 << 20, 16): 512}
+BARRED = (LINEAR, "floor", "zmirror", "zmirror-paused", "zmirror-async")
 
 
 def workloads():
@@ -218,6 +219,17 @@ def workloads():
             sorted(glob.glob(f"{HERE}/jobs/*.fio"))]
     return [(job, size, depth) for job in jobs if job != "latency"
             for size in COUNTS for depth in (1, 16, 64)]
+
+
+def measure(device, job, block, depth, count, size):
+    """How many requests were made, and how many milliseconds they took."""
+    done = fio(job, device.path, bs=block, depth=depth, count=count, size=size)
+    total = sum(done[way]["total_ios"] for way in ("read", "write"))
+    return total, done["job_runtime"]
+
+
+def iops(total, took):
+    return round(total * 1000 / took, 1)
 
 
 def part_throughput():
@@ -235,15 +247,48 @@ def part_throughput():
             if name == "zmirror-paused":
                 device.drop()
                 device = Device(name)
-            count = BARS.get((job, block, depth), COUNTS[block])
+            count = COUNTS[block]
             if QUICK:
                 count = (count + 1) // 2
-            done = fio(job, device.path, bs=block, depth=depth, count=count,
-                       size=size)
-            total = sum(done[way]["total_ios"] for way in ("read", "write"))
+            total, took = measure(device, job, block, depth, count, size)
             result(part="throughput", device=name, job=job, bs=block,
-                   depth=depth, count=total,
-                   iops=round(total * 1000 / done["job_runtime"], 1))
+                   depth=depth, count=total, iops=iops(total, took))
+        device.drop()
+    for leg in LEGS:
+        drop_null(leg)
+
+
+def part_bars():
+    """What bars are about, with so many requests that fio's milliseconds count for
+    nothing."""
+    for leg in LEGS:
+        fill(new_null(leg, 256))
+    for name in BARRED:
+        device = Device(name)
+        fio("randwrite", device.path, bs=4096, depth=16, count=3000, size="256m")
+        for (job, block, depth), count in BARS.items():
+            if name == "zmirror-paused":
+                device.drop()
+                device = Device(name)
+            total, took = measure(device, job, block, depth, count, "256m")
+            result(part="bars", device=name, job=job, bs=block, depth=depth,
+                   count=total, iops=iops(total, took))
+        device.drop()
+    for leg in LEGS:
+        drop_null(leg)
+
+
+def part_4kn():
+    """The same on disks of larger blocks: null_blk looks up each block that it
+    holds, so it takes much less of the time here, and what lies above it more."""
+    for leg in LEGS:
+        fill(new_null(leg, 256, blocksize=4096))
+    for name in Device.NAMES:
+        device = Device(name)
+        fio("randwrite", device.path, bs=4096, depth=16, count=3000, size="255m")
+        total, took = measure(device, "randwrite", 4096, 16, 60000, "255m")
+        result(part="4kn", device=name, job="randwrite", bs=4096, depth=16,
+               count=total, iops=iops(total, took))
         device.drop()
     for leg in LEGS:
         drop_null(leg)
@@ -805,18 +850,26 @@ def grown(gib):
     time.sleep(0.1)
     before = memory()
     create = timed(dm.dm_create, "one", f"0 {length} zmirror {legs[0]} 0 "
-                   f"{legs[1]} 0 0 1 nosync")
+                   f"{legs[1]} 0 0 2 nosync paused")
     used = memory() - before
+    regions = int(dm.dm_lines("one")[0].split()[3].split("/")[1])
+    dm.dm_message("one", f"mark dirty {regions - 1}")
+    events = int(dm.dm_info("one")[0].split()[2])
+
+    def whole_pass():
+        """Over all that is clean, to the last region."""
+        dm.dm_message("one", "resume")
+        dm_wait("one", events)
+
     figures = {
         "create_ms": create,
         "linear_ms": plain,
         "status_ms": timed(dm.dm_lines, "one"),
-        "pass_ms": timed(dm.dm_message, "one", "resume"),
+        "pass_ms": timed(whole_pass),
         "list_ms": timed(dm.dm_message, "one", "list dirty"),
         "suspend_ms": timed(dm.dm_suspend, "one"),
         "resume_ms": timed(dm.dm_resume, "one"),
     }
-    regions = int(dm.dm_lines("one")[0].split()[3].split("/")[1])
     for name in ("one", *LEGS):
         dm.dm_remove(name)
     return {"size_gib": gib, "regions": regions, "bytes": used,
@@ -861,7 +914,8 @@ def part_smp():
         drop_null(leg)
 
 
-PARTS = {"throughput": part_throughput, "resync": part_resync,
+PARTS = {"throughput": part_throughput, "bars": part_bars,
+         "4kn": part_4kn, "resync": part_resync,
          "latency": part_latency, "pace": part_pace, "rates": part_rates,
          "verify": part_verify, "growth": part_growth, "smp": part_smp}
 
@@ -902,6 +956,8 @@ def main():
     host("insmod", os.environ["ZM_FLOOR"])
     # The console is slow, and not what is measured.
     host("dmesg", "-n", "1")
+    # For what fio writes from.
+    put("/proc/sys/vm/nr_hugepages", 80)
     new_root()
     for part in sys.argv[1:]:
         PARTS[part]()

@@ -8,8 +8,8 @@
 # md; a full resync beside other ways to copy; the latency of a steady load through
 # a resync, on modelled disks; what rate:auto makes of that; how near rates are kept;
 # an hour of verify; and how things grow with the device. The part smp has a
-# free-running clock, and is noisy. Parts: throughput resync latency pace rates verify
-# growth smp; all of them unless told.
+# free-running clock, and is noisy. Parts: throughput bars 4kn resync latency pace
+# rates verify growth smp; all of them unless told.
 #
 # The results are in build/bench: results.json, results.md and plots. --save puts
 # them into Documentation/benchmark; parts that were not run stay there as they were.
@@ -34,8 +34,8 @@ if [ -n "$quick" ]; then
 	[ ${#parts[@]} -gt 0 ] || parts=(throughput latency pace rates growth resync)
 fi
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.12 newest)
-[ ${#parts[@]} -gt 0 ] || parts=(throughput latency pace rates verify growth
-					 resync smp)
+[ ${#parts[@]} -gt 0 ] || parts=(throughput bars 4kn latency pace rates verify
+					 growth resync smp)
 
 "$vm/deps.sh" build vm bench
 out=$top/build/bench
@@ -68,7 +68,7 @@ one_guest() # KERNEL PART [OPTION of run.sh...]
 	mkdir -p "$dir"
 	FROM=$here/floor NAME=dm-zmfloor "$vm/build-module.sh" "$1" \
 		"$dir/floor.ko"
-	"$vm/run.sh" --kernel "$1" --out "$dir" "${@:3}" -- \
+	"$vm/run.sh" --kernel "$1" --out "$dir" --timeout 10800 "${@:3}" -- \
 		env ZM_RESULTS=/out/files/results ZM_FLOOR=/out/files/floor.ko \
 		${quick:+QUICK=1} "$here/bench-guest.py" "$2" \
 		>"$dir/log" 2>&1
@@ -109,7 +109,7 @@ done
 old=()
 saved=$top/Documentation/benchmark/results.json
 [ -z "$save" ] || [ ! -e "$saved" ] || old=(--old "$saved")
-"$here/report.py" "${old[@]}" "$out" "$out"/*/results || failed=1
+"$here/report.py" ${quick:+--quick} "${old[@]}" "$out" "$out"/*/results || failed=1
 echo "the results are in $out"
 if [ -n "$save" ]; then
 	mkdir -p "$top/Documentation/benchmark"
