@@ -17,10 +17,16 @@ packages()
 	vm)	# guests, and what the tests run in them
 		echo qemu-system-x86 busybox-static cpio kmod xz-utils zstd \
 		     util-linux dmsetup fio thin-provisioning-tools \
-		     e2fsprogs xfsprogs btrfs-progs python3-minimal python3 ;;
+		     e2fsprogs xfsprogs btrfs-progs python3-minimal python3 \
+		     lvm2 nbd-server nbd-client iproute2 ;;
+	tool)	# the command zmirror, its manuals, and its tests
+		echo gcc make libc6-dev pkg-config libdevmapper-dev \
+		     libsmartcols-dev libjson-c-dev libblkid-dev scdoc \
+		     libcmocka-dev valgrind libc6-dbg groff python3 \
+		     python3-jsonschema ;;
 	bench)	# the peers that are measured, and plots
 		echo mdadm qemu-utils qemu-system-common gnuplot-nox python3 ;;
-	newest)	# a tree of the next Debian, with its newest kernel
+	newest)	# trees of Debian: the next one with its newest kernel, a clean one
 		echo mmdebstrap ca-certificates ;;
 	debug)	# a kernel with the checks that stock kernels leave out
 		echo linux-source-6.12 gcc make libc6-dev flex bison bc \
@@ -30,6 +36,10 @@ packages()
 		     python3 python3-docutils python3-ply python3-git git ;;
 	dkms)
 		echo dkms ;;
+	deb)	# packages for Debian; debian/control has the same list
+		echo dpkg-dev debhelper dh-dkms git gcc make libc6-dev \
+		     pkg-config libdevmapper-dev libsmartcols-dev \
+		     libjson-c-dev libblkid-dev scdoc ;;
 	*)
 		echo "deps.sh: unknown purpose '$1'" >&2
 		exit 2 ;;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Makes a kernel available for guests: kernels.sh 6.1|6.12|newest|debug
+# Makes a kernel available for guests: kernels.sh 6.1|6.12|newest|debug|clean
 #
 # Prints what run.sh and build-module.sh need to know of it, as shell variables:
 #	RELEASE	what uname -r says in the guest
@@ -50,7 +50,7 @@ stock()
 	dir=$cache/$release
 
 	if [ ! -e "$dir/boot/vmlinuz-$release" ]; then
-		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		tmp=$(mktemp -d "$cache/tmp.$kernel.XXXXXX")
 		(
 			cd "$tmp"
 			chmod 755 .
@@ -67,56 +67,108 @@ stock()
 	      "/usr/src/linux-headers-$release" /
 }
 
-# The address of the mirror that this machine installs from.
-mirror()
+# The address of an archive, debian or debian-security, on the mirror that this
+# machine installs from.
+mirror() # ARCHIVE
 {
 	{
 		cat /etc/apt/sources.list 2>/dev/null
 		find /etc/apt/sources.list.d -name '*.list' -exec cat {} +
 	} | sed -n 's/^deb  *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\) .*/\2/p' |
-		grep -m 1 '/debian/\{0,1\}$' && return
+		grep -m 1 "/$1/\\{0,1\\}\$" && return
 	find /etc/apt/sources.list.d -name '*.sources' -exec cat {} + |
 		sed -n 's/^URIs: *\([^ ]*\).*/\1/p' |
-		grep -m 1 '/debian/\{0,1\}$'
+		grep -m 1 "/$1/\\{0,1\\}\$"
+}
+
+# A tree of Debian with these packages and what they depend on, from these
+# suites. It is made again when they change.
+tree() # DIRECTORY PACKAGES "SUITE..." [OPTION...]
+{
+	local root=$1 packages=$2 suites=$3 tmp uri suite sources=() log
+	shift 3
+
+	"$here/deps.sh" newest >&2
+	if [ "$(cat "$root/.complete" 2>/dev/null)" = "$packages" ]; then
+		return
+	fi
+	for suite in $suites; do
+		case $suite in
+		*-security) uri=$(mirror debian-security) ;;
+		*) uri=$(mirror debian) ;;
+		esac || die "no mirror of $suite in the apt sources"
+		sources+=("deb $uri $suite main")
+	done
+	tmp=$(mktemp -d "$cache/tmp.$kernel.XXXXXX")
+	suite=${suites%% *}
+	log=$root.log
+	echo "making a Debian $suite tree" >&2
+	mmdebstrap --mode=root --variant=minbase --quiet \
+		--include="$packages" \
+		--aptopt='APT::Install-Recommends "false"' "$@" \
+		"$suite" "$tmp" "${sources[@]}" >"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2
+		  rm -rf --one-file-system "$tmp"; die "mmdebstrap failed"; }
+	chmod 755 "$tmp"
+	echo "$packages" >"$tmp/.complete"
+	rm -rf "$root"
+	mv "$tmp" "$root"
+}
+
+# The newest kernel of a tree that has its headers.
+tree_facts() # DIRECTORY
+{
+	local root=$1 release
+
+	release=$(find "$root/lib/modules/" -mindepth 2 -maxdepth 2 \
+		  -name build -printf '%h\n' | sed 's,.*/,,' | sort -V | tail -n 1)
+	[ -n "$release" ] || die "no kernel in $root"
+	facts "$release" "$root/boot/vmlinuz-$release" "$root" \
+	      "/lib/modules/$release/build" "$root"
 }
 
 newest()
 {
-	local root=$cache/trixie tmp uri release packages
+	local packages
 
 	# The kernel and its headers, what builds a module, what tests need.
 	packages=linux-image-amd64/trixie-backports
 	packages+=,linux-headers-amd64/trixie-backports
 	packages+=,gcc,make,sparse,kmod,procps,util-linux,dmsetup,fio,python3
 	packages+=,thin-provisioning-tools,e2fsprogs,xfsprogs,btrfs-progs
+	packages+=,lvm2,libjson-c5,nbd-server,nbd-client,iproute2
 	packages+=,mdadm,qemu-utils/trixie-backports,qemu-system-common/trixie-backports
 
-	"$here/deps.sh" newest >&2
-	if [ "$(cat "$root/.complete" 2>/dev/null)" != "$packages" ]; then
-		uri=$(mirror) || die "no Debian mirror in the apt sources"
-		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
-		echo "making a Debian trixie tree" >&2
-		mmdebstrap --mode=root --variant=minbase --quiet \
-			--include="$packages" \
-			--aptopt='APT::Install-Recommends "false"' \
-			--dpkgopt='path-exclude=/usr/share/doc/*' \
-			--dpkgopt='path-exclude=/usr/share/man/*' \
-			trixie "$tmp" \
-			"deb $uri trixie main" \
-			"deb $uri trixie-backports main" \
-			>"$cache/trixie.log" 2>&1 ||
-			{ tail -n 20 "$cache/trixie.log" >&2
-			  rm -rf "$tmp"; die "mmdebstrap failed"; }
-		chmod 755 "$tmp"
-		echo "$packages" >"$tmp/.complete"
-		rm -rf "$root"
-		mv "$tmp" "$root"
-	fi
-	release=$(find "$root/lib/modules/" -mindepth 2 -maxdepth 2 \
-		  -name build -printf '%h\n' | sed 's,.*/,,' | sort -V | tail -n 1)
-	[ -n "$release" ] || die "no kernel in the trixie tree"
-	facts "$release" "$root/boot/vmlinuz-$release" "$root" \
-	      "/lib/modules/$release/build" "$root"
+	tree "$cache/trixie" "$packages" "trixie trixie-backports" \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*'
+	tree_facts "$cache/trixie"
+}
+
+# Debian 12 as one has it before the project's packages are installed: its
+# kernel of today, and what those packages depend on or recommend.
+clean()
+{
+	local packages drivers options
+
+	packages=linux-image-amd64/bookworm-security
+	packages+=,linux-headers-amd64/bookworm-security
+	packages+=,dkms,openssl,dmsetup,lvm2,thin-provisioning-tools
+	packages+=,libdevmapper1.02.1,libsmartcols1,libjson-c5,libblkid1
+	packages+=,kmod,procps,util-linux,iproute2
+	# And what spares a guest to compile what was compiled before.
+	packages+=,ccache
+
+	# An emulated processor takes long to run depmod on drivers of what a
+	# guest does not have.
+	options=("--dpkgopt=path-exclude=/lib/modules/*/kernel/drivers/*"
+		 "--dpkgopt=path-exclude=/lib/modules/*/kernel/sound/*")
+	for drivers in block char dax md virtio; do
+		options+=("--dpkgopt=path-include=/lib/modules/*/kernel/drivers/$drivers/*")
+	done
+	tree "$cache/bookworm" "$packages" "bookworm bookworm-security" \
+		--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "${options[@]}"
+	tree_facts "$cache/bookworm"
 }
 
 # Built from Debian's source with the fragment beside this script. A change of
@@ -132,7 +184,7 @@ debug()
 	dir=$cache/debug-$key
 	if [ ! -e "$dir/.complete" ]; then
 		rm -rf "$cache"/debug-*
-		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		tmp=$(mktemp -d "$cache/tmp.$kernel.XXXXXX")
 		echo "building the debug kernel; this takes some minutes" >&2
 		{
 			tar -C "$tmp" -xf "$source"
@@ -156,18 +208,20 @@ debug()
 mkdir -p "$cache"
 kernel=${1:-}
 case "$kernel" in
-6.1|6.12|newest|debug) ;;
-*) die "usage: kernels.sh 6.1|6.12|newest|debug" ;;
+6.1|6.12|newest|debug|clean) ;;
+*) die "usage: kernels.sh 6.1|6.12|newest|debug|clean" ;;
 esac
 
 # Two at once must not make the same thing, and what an interrupted one left is
 # of no use to anyone.
 exec 9>"$cache/lock.$kernel"
 flock 9
-find "$cache" -maxdepth 1 -name 'tmp.*' -mmin +60 -exec rm -rf {} +
+find "$cache" -maxdepth 1 -name "tmp.$kernel.*" \
+	-exec rm -rf --one-file-system {} +
 case "$kernel" in
 6.1)	stock amd64 ;;
 6.12)	stock 6.12-amd64 ;;
 newest)	newest ;;
 debug)	debug ;;
+clean)	clean ;;
 esac

@@ -5,7 +5,8 @@
 #
 #	run.sh [options] [--] COMMAND [ARGUMENT...]
 #
-#	--kernel K	6.1, 6.12 (default), newest or debug
+#	--kernel K	6.1, 6.12 (default), newest, debug, or clean: 6.1 on
+#			a Debian 12 that has nothing of the project's
 #	--cpus N	virtual processors (2)
 #	--mem MIB	memory (4096)
 #	--timeout S	seconds until the guest is given up (1800)
@@ -16,7 +17,7 @@
 #	--out DIR	a directory that the guest can write to, as /out/files
 #	--no-klog	do not fail for what the kernel log says
 #
-# The guest runs on this machine's own root (or on the trixie tree) read-only,
+# The guest runs on this machine's own root (or on a tree of its kernel's) read-only,
 # under an overlay in its memory, so nothing that it does is kept. The output of
 # the command comes out here as it goes; its exit status is this one's, but
 #	98	the guest died: a panic, or it did not start
@@ -71,8 +72,8 @@ tty=no
 [ ! -t 0 ] || [ ! -t 1 ] || tty=yes
 hung=120 leaks=no
 [ "$kernel" != debug ] || { hung=300 leaks=yes; }
-printf 'TOP=%q\nTTY=%q\nHUNG_TASK=%q\nLEAKS=%q\n' "$top" "$tty" "$hung" "$leaks" \
-	>"$work/out/facts"
+printf 'TOP=%q\nTTY=%q\nHUNG_TASK=%q\nLEAKS=%q\nEXACT=%q\n' \
+	"$top" "$tty" "$hung" "$leaks" "$icount" >"$work/out/facts"
 printf '%q ' "$@" >"$work/out/command"
 
 # An initramfs with what is needed to get at the root, and no more.
@@ -122,10 +123,15 @@ make_initrd()
 }
 make_initrd
 
-accel=(-accel "tcg,thread=multi" -smp "$cpus" -cpu max)
+# What QEMU has to emulate less of makes the guest faster by a fifth: a plain processor,
+# and pages that are not zeroed before use. The exact clock counts what the full one does.
+accel=(-accel "tcg,thread=multi" -smp "$cpus"
+       -cpu "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16")
+plain="init_on_alloc=0 apparmor=0 audit=0"
 if [ -n "$icount" ]; then
 	accel=(-accel "tcg,thread=single" -smp 1 -cpu max
 	       -icount "shift=0,sleep=off")
+	plain=""
 elif grep -q -w -E 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
 	accel=(-accel kvm -smp "$cpus" -cpu host)
 fi
@@ -151,7 +157,7 @@ status=0
 timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 \
 	-M q35 "${accel[@]}" "${plugin[@]}" -m "$mem" -nodefaults -no-user-config -display none \
 	-no-reboot -kernel "$IMAGE" -initrd "$work/initrd.img" \
-	-append "console=ttyS0 loglevel=7 panic=-1 log_buf_len=16M random.trust_cpu=on mitigations=off $append" \
+	-append "console=ttyS0 loglevel=7 panic=-1 log_buf_len=16M random.trust_cpu=on mitigations=off $plain $append" \
 	-serial "file:$work/console" \
 	-device virtio-serial-pci "${console[@]}" -device virtconsole,chardev=con \
 	-device virtio-rng-pci \

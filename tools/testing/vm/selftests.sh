@@ -4,6 +4,7 @@
 # Runs the selftests in a guest: selftests.sh [options of run.sh] [TEST.sh...]
 #
 #	--part N/M	every M-th of the tests, from the N-th on
+#	--lines N/M	every M-th line of each test, from the N-th on
 #
 # All of them unless some are named. The guest is started again when a test
 # hangs or kills it, so that it costs that test alone. Ends with a line for each
@@ -16,11 +17,13 @@ dir=$(cd "$here/../selftests/dm-zmirror" && pwd)
 options=()
 kernel=6.12
 part=1/1
+lines=1/1
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--kernel) kernel=$2; options+=("$1" "$2"); shift 2 ;;
 	--icount) options+=("$1"); shift ;;
 	--part) part=$2; shift 2 ;;
+	--lines) lines=$2; shift 2 ;;
 	--*) options+=("$1" "$2"); shift 2 ;;
 	*) break ;;
 	esac
@@ -30,13 +33,16 @@ if [ ${#tests[@]} = 0 ]; then
 	mapfile -t tests < <(make -s -C "$dir" list)
 fi
 
+# Tests of the tool are left out where it is not there.
+"$here/deps.sh" tool && make -s -C "$here/../../zmirror" program >&2 || exit 1
+
 for i in "${!tests[@]}"; do
 	[ $((i % ${part#*/})) = $((${part%/*} - 1)) ] || unset "tests[$i]"
 done
 tests=("${tests[@]}")
 
 # An emulated processor with every check of the debug kernel is slow.
-limit=${ZM_TEST_LIMIT:-500}
+limit=${ZM_TEST_LIMIT:-1200}
 [ "$kernel" != debug ] || limit=$((limit * 2))
 
 out=$(mktemp -d)
@@ -59,7 +65,7 @@ while [ "$started" -lt ${#tests[@]} ]; do
 	ZM_KERNEL_LOG=$out/kernel.log \
 		"$here/run.sh" "${options[@]}" --no-klog --out "$out" \
 		--timeout $((limit * ${#left[@]} + 300)) -- \
-		"$here/guest-selftests.sh" "$limit" "${left[@]}"
+		env ZM_LINES="$lines" "$here/guest-selftests.sh" "$limit" "${left[@]}"
 	status=$?
 
 	now=$(wc -l <"$out/results" 2>/dev/null || echo 0)

@@ -397,6 +397,14 @@ need_program()
 	done
 }
 
+# The command zmirror, in ZMIRROR.
+need_tool()
+{
+	ZMIRROR=${ZMIRROR:-$ZM_LIB_DIR/../../../zmirror/build/zmirror}
+	[ -x "$ZMIRROR" ] || ZMIRROR=$(command -v zmirror) ||
+		{ skip "there is no tool zmirror"; return 1; }
+}
+
 need_module()
 {
 	local module
@@ -709,6 +717,15 @@ stop_load()
 	ask unlink "$ZM_DIR/fio.out"
 }
 
+make_fs() # FS DEVICE
+{
+	case $1 in
+	ext4) run mkfs.ext4 -q -F "$2" ;;
+	xfs) run mkfs.xfs -q -f "$2" ;;
+	btrfs) run mkfs.btrfs -q -f "$2" ;;
+	esac
+}
+
 # ---------------------------------------------------------------------------
 # Mirrors
 # ---------------------------------------------------------------------------
@@ -911,15 +928,22 @@ zm_one() # DESCRIPTION COMMAND
 	fi
 }
 
-# Runs the tests, or those whose description contains the word in ZM_ONLY.
+# Runs the tests, or those whose description contains the word in ZM_ONLY; with N/M in
+# ZM_LINES, of these every M-th from the N-th on, where there are that many.
 zm_run()
 {
-	local i chosen=()
+	local i chosen=() lines=${ZM_LINES:-1/1}
 
 	for i in "${!ZM_COMMANDS[@]}"; do
 		[[ ${ZM_DESCRIPTIONS[i]} != *"${ZM_ONLY:-}"* ]] ||
 			chosen+=("$i")
 	done
+	if [ "${#chosen[@]}" -ge "${lines#*/}" ]; then
+		for i in "${!chosen[@]}"; do
+			[ $((i % ${lines#*/})) = $((${lines%/*} - 1)) ] ||
+				unset "chosen[$i]"
+		done
+	fi
 
 	zm_begin
 	if [ -n "$ZM_SETUP" ]; then

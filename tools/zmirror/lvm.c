@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * LVM, which is to know where its volumes are; see lvm.h.
+ */
+#include "lvm.h"
+#include "zmirror.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <libdevmapper.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PREFIX		"LVM-"
+#define ID_LENGTH	32	/* of a group's, or a volume's */
+#define OLD_SUFFIX	"_old"
+#define MOST_NAME	127	/* of a group and a volume together */
+
+/* LVM is not to touch a device: it changes metadata, and that is all. */
+#define METADATA_ONLY	"--config", "global/activation=0"
+
+extern char **environ;
+
+/*
+ * ------------------------------------------------------------------------
+ * The program
+ * ------------------------------------------------------------------------
+ */
+
+static void print_command(const char *const *words)
+{
+	size_t i;
+
+	for (i = 1; words[i]; i++)
+		printf("%s%s", i > 1 ? " " : "", words[i]);
+	putchar('\n');
+}
+
+/* Returns whether there may be more. */
+static bool read_more(int fd, char **text, size_t *len)
+{
+	ssize_t got;
+
+	*text = zm_realloc(*text, *len + 4097);
+	got = read(fd, *text + *len, 4096);
+	if (got > 0)
+		*len += got;
+	(*text)[*len] = '\0';
+	return got > 0 || (got < 0 && errno == EINTR);
+}
+
+/* As it comes: who waits for one of them to end could keep the other one from going on. */
+static void read_pipes(int out, int err, char **said, char **complaint)
+{
+	struct pollfd fds[] = { { .fd = out, .events = POLLIN },
+				{ .fd = err, .events = POLLIN } };
+	size_t lengths[2] = { 0 }, i;
+	char *texts[2] = { zm_strdup(""), zm_strdup("") };
+
+	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		for (i = 0; i < 2; i++)
+			if (fds[i].revents && !read_more(fds[i].fd, &texts[i], &lengths[i]))
+				fds[i].fd = -1;
+	}
+	*said = texts[0];
+	*complaint = texts[1];
+}
+
+/* What is said on standard error is kept apart, for warnings come there as well. */
+static int start_lvm(const char *const *words, int out, int err, pid_t *pid)
+{
+	posix_spawn_file_actions_t actions;
+	int r;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
+					 O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+	r = posix_spawnp(pid, words[0], &actions, NULL, (char *const *)words,
+			 environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+static int ended_well(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 0;
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static int run_lvm(const char *const *words, char **answer)
+{
+	int out[2], err[2], r;
+	char *said, *complaint;
+	pid_t pid = 0;
+
+	if (pipe2(out, O_CLOEXEC))
+		return zm_error(ZM_FAILED, "cannot make a pipe: %s", strerror(errno));
+	if (pipe2(err, O_CLOEXEC)) {
+		close(out[0]);
+		close(out[1]);
+		return zm_error(ZM_FAILED, "cannot make a pipe: %s", strerror(errno));
+	}
+	r = start_lvm(words, out[1], err[1], &pid);
+	close(out[1]);
+	close(err[1]);
+	read_pipes(out[0], err[0], &said, &complaint);
+	close(out[0]);
+	close(err[0]);
+	if (r) {
+		zm_error(ZM_FAILED, "cannot run lvm: %s", strerror(r));
+		r = ZM_FAILED;
+	} else if (!ended_well(pid)) {
+		r = zm_error(ZM_FAILED, "%s has failed:\n%s", words[1], complaint);
+	}
+	free(complaint);
+	if (!r && answer)
+		*answer = said;
+	else
+		free(said);
+	return r;
+}
+
+/* Changes something, or prints it. @point is its fault point, see zm_fault(). */
+static int change(const char *point, const char *const *words)
+{
+	char *after;
+	int code;
+
+	if (zm_options.dry_run) {
+		print_command(words);
+		return ZM_OK;
+	}
+	if (zm_fault(point))
+		return zm_error(ZM_FAILED, "%s fails, as ZMIRROR_FAULT wants", point);
+	code = run_lvm(words, NULL);
+	after = zm_printf("%s.done", point);
+	if (!code)
+		zm_fault(after);
+	free(after);
+	return code;
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Volumes
+ * ------------------------------------------------------------------------
+ */
+
+bool zm_lvm_is_volume(const struct zm_dev *dev)
+{
+	return !strncmp(dev->uuid, PREFIX, strlen(PREFIX));
+}
+
+/* What has a suffix is a layer that LVM keeps to itself: -tpool, -real, -cow. */
+bool zm_lvm_uuid(const struct zm_dev *dev, char *uuid)
+{
+	static const size_t groups[] = { 6, 4, 4, 4, 4, 4, 6 };
+	const char *from = dev->uuid + strlen(PREFIX) + ID_LENGTH;
+	size_t i;
+
+	if (!zm_lvm_is_volume(dev) ||
+	    strlen(dev->uuid) != strlen(PREFIX) + 2 * ID_LENGTH)
+		return false;
+	for (i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
+		if (i)
+			*uuid++ = '-';
+		memcpy(uuid, from, groups[i]);
+		uuid += groups[i];
+		from += groups[i];
+	}
+	*uuid = '\0';
+	return true;
+}
+
+int zm_lvm_parse(const char *line, struct zm_lv *lv)
+{
+	size_t vg, name;
+
+	line += strspn(line, " ");
+	vg = strcspn(line, "/\n");
+	if (!vg || line[vg] != '/')
+		return zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"",
+				line);
+	name = strcspn(line + vg + 1, "/\n");
+	if (!name || line[vg + 1 + name] != '/')
+		return zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"",
+				line);
+	lv->vg = zm_printf("%.*s", (int)vg, line);
+	lv->name = zm_printf("%.*s", (int)name, line + vg + 1);
+	line += vg + name + 2;
+	if (*line && *line != '\n' && strncmp(line, "none", 4))
+		return zm_error(ZM_REFUSED, "the group %s is shared with other machines, which may have its volumes active",
+				lv->vg);
+	return ZM_OK;
+}
+
+/* The name that it was activated with is in its device's. */
+static int activated_as(const struct zm_dev *dev, struct zm_lv *lv)
+{
+	struct dm_pool *pool = dm_pool_create("names", 256);
+	char *vg = NULL, *name = NULL, *layer = NULL;
+
+	if (pool && dm_split_lvm_name(pool, dev->name, &vg, &name, &layer) &&
+	    name && *name && !*layer)
+		lv->active = zm_strdup(name);
+	if (pool)
+		dm_pool_destroy(pool);
+	return lv->active ? ZM_OK :
+	       zm_error(ZM_FAILED, "%s is no name of a volume of LVM's", dev->name);
+}
+
+/* Fields of a volume, with "/" between. */
+static int ask_lvs(const char *uuid, const char *fields, char **answer)
+{
+	char *select = zm_printf("lv_uuid=%s", uuid);
+	const char *const words[] = {
+		"lvm", "lvs", "--noheadings", "--separator", "/", "-o", fields,
+		"--select", select, NULL
+	};
+	int code = run_lvm(words, answer);
+
+	free(select);
+	return code;
+}
+
+static int find_volume(const struct zm_dev *dev, struct zm_lv *lv)
+{
+	char uuid[40], *answer;
+	int code;
+
+	if (!zm_lvm_uuid(dev, uuid))
+		return zm_error(ZM_REFUSED, "%s is no volume of LVM's, which --lvm is for",
+				dev->name);
+	code = ask_lvs(uuid, "vg_name,lv_name,vg_lock_type", &answer);
+	if (code)
+		return code;
+	lv->uuid = zm_strdup(uuid);
+	code = zm_lvm_parse(answer, lv);
+	free(answer);
+	return code ? code : activated_as(dev, lv);
+}
+
+/* Whether a group has a volume of a name, or cannot be asked. */
+static bool is_taken(const char *vg, const char *name)
+{
+	char *select = zm_printf("vg_name=%s && lv_name=%s", vg, name);
+	const char *const words[] = {
+		"lvm", "lvs", "--all", "--noheadings", "-o", "lv_name",
+		"--select", select, NULL
+	};
+	char *answer = NULL;
+	bool taken;
+
+	taken = run_lvm(words, &answer) || answer[strspn(answer, " \n")];
+	free(answer);
+	free(select);
+	return taken;
+}
+
+/* The pool's own device, which is there when the pool is active itself. */
+static bool is_active(const char *vg, const char *name)
+{
+	struct dm_pool *names = dm_pool_create("names", 256);
+	char *device = names ? dm_build_dm_name(names, vg, name, NULL) : NULL;
+	struct zm_dev dev;
+	bool active = device && !zm_dm_lookup(device, &dev) && dev.live;
+
+	if (names)
+		dm_pool_destroy(names);
+	return active;
+}
+
+static int activate_pool(const char *vg, const char *pool)
+{
+	char *name = zm_printf("%s/%s", vg, pool);
+	const char *const words[] = { "lvm", "lvchange", "-ay", name, NULL };
+	int code = ZM_OK;
+
+	if (zm_options.dry_run) {
+		print_command(words);
+	} else {
+		zm_note("activating the pool %s, so that LVM can extend it by itself", name);
+		code = run_lvm(words, NULL);
+	}
+	free(name);
+	return code;
+}
+
+int zm_lvm_keep_pool(const struct zm_dev *dev)
+{
+	char uuid[40], *answer, *vg, *pool;
+	int code;
+
+	if (!zm_lvm_uuid(dev, uuid))
+		return ZM_OK;
+	code = ask_lvs(uuid, "vg_name,pool_lv", &answer);
+	if (code)
+		return code;
+	vg = answer + strspn(answer, " ");
+	vg[strcspn(vg, "\n")] = '\0';
+	pool = strchr(vg, '/');
+	if (pool) {
+		*pool++ = '\0';
+		if (*pool && !is_active(vg, pool))
+			code = activate_pool(vg, pool);
+	}
+	free(answer);
+	return code;
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * A move
+ * ------------------------------------------------------------------------
+ */
+
+static bool source_is_done(const struct zm_lvm_move *move)
+{
+	return !strcmp(move->source.name, move->old_name);
+}
+
+static bool dest_is_done(const struct zm_lvm_move *move)
+{
+	return !move->same_group ||
+	       !strcmp(move->dest.name, move->source.active);
+}
+
+/* Whether a volume has the name that a move gives. */
+static bool is_old_name(const struct zm_lv *lv)
+{
+	size_t len = strlen(lv->active);
+
+	return !strncmp(lv->name, lv->active, len) && !strcmp(lv->name + len, OLD_SUFFIX);
+}
+
+static int check_names(const struct zm_lvm_move *move)
+{
+	if (strlen(move->source.vg) + strlen(move->old_name) > MOST_NAME)
+		return zm_error(ZM_REFUSED, "the name %s is too long to have %s after it",
+				move->source.active, OLD_SUFFIX);
+	if (source_is_done(move))
+		return ZM_OK;
+	if (strcmp(move->source.name, move->source.active)) {
+		zm_error(ZM_REFUSED, "%s/%s has been renamed to %s while it is in use",
+			 move->source.vg, move->source.active, move->source.name);
+		return ZM_REFUSED;
+	}
+	if (is_taken(move->source.vg, move->old_name)) {
+		zm_error(ZM_REFUSED, "there is a volume %s/%s, and --lvm would give the old one that name",
+			 move->source.vg, move->old_name);
+		zm_hint("rename it, or remove it");
+		return ZM_REFUSED;
+	}
+	return ZM_OK;
+}
+
+static int look(const struct zm_dev *source, const struct zm_dev *dest,
+		struct zm_lvm_move *move)
+{
+	int code = find_volume(source, &move->source);
+
+	if (!code)
+		code = find_volume(dest, &move->dest);
+	if (code)
+		return code;
+	move->same_group = !strcmp(move->source.vg, move->dest.vg);
+	move->old_name = zm_printf("%s" OLD_SUFFIX, move->source.active);
+	return ZM_OK;
+}
+
+int zm_lvm_look(const struct zm_dev *source, const struct zm_dev *dest,
+		struct zm_lvm_move *move)
+{
+	int code;
+
+	memset(move, 0, sizeof(*move));
+	code = look(source, dest, move);
+	if (!code)
+		code = check_names(move);
+	if (code)
+		zm_lvm_free(move);
+	return code;
+}
+
+void zm_lvm_tell(const struct zm_lvm_move *move)
+{
+	const struct zm_lv *source = &move->source, *dest = &move->dest;
+
+	printf("LVM, when it is in sync: %s/%s gets the name %s, and is activated by hand only\n",
+	       source->vg, source->active, move->old_name);
+	if (move->same_group)
+		printf("  %s/%s gets the name %s\n", dest->vg, dest->active,
+		       source->active);
+	else
+		printf("  whatever names /dev/%s/%s (such as /etc/fstab) must name /dev/%s/%s then\n",
+		       source->vg, source->active, dest->vg, dest->name);
+	printf("  until it is deactivated, the device in use is to LVM what %s names: leave that alone,\n"
+	       "  for to resize it, to refresh it or to move its extents would bring the old data back\n",
+	       move->old_name);
+}
+
+void zm_lvm_tell_end(const struct zm_lvm_move *move)
+{
+	const struct zm_lv *source = &move->source, *dest = &move->dest;
+
+	printf("to LVM it is %s/%s from the next activation on\n", dest->vg,
+	       dest->name);
+	printf("until then, nothing may be done to %s/%s\n", source->vg, move->old_name);
+	printf("when it is not in use any more, or at the next boot of itself:\n");
+	printf("  lvchange -an %s/%s\n", source->vg, move->old_name);
+	printf("  lvchange -an %s/%s; lvchange -ay %s/%s\n", dest->vg, dest->name,
+	       dest->vg, dest->name);
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * Names
+ * ------------------------------------------------------------------------
+ */
+
+static int rename_volume(const char *point, struct zm_lv *lv, const char *name)
+{
+	const char *const words[] = {
+		"lvm", "lvrename", METADATA_ONLY, lv->vg, lv->name, name, NULL
+	};
+	int code = change(point, words);
+
+	if (!code) {
+		free(lv->name);
+		lv->name = zm_strdup(name);
+	}
+	return code;
+}
+
+static int skip_activation(const char *point, const struct zm_lv *lv, const char *yes)
+{
+	char *name = zm_printf("%s/%s", lv->vg, lv->name);
+	const char *const words[] = {
+		"lvm", "lvchange", METADATA_ONLY, "--setactivationskip", yes,
+		name, NULL
+	};
+	int code = change(point, words);
+
+	free(name);
+	return code;
+}
+
+/*
+ * The mirror is in sync, and a write is done when both legs have it. So it does not matter
+ * whether a power cut comes before or after one of these: either volume has all. The old
+ * one makes way first, for its name; between the two nobody has it, and a machine that
+ * boots then lacks the volume but no data.
+ *
+ * When the device has gone on with the new volume, the old one is behind: then there is
+ * no way back, and what fails is left for the same command to finish.
+ */
+int zm_lvm_exchange(struct zm_lvm_move *move, bool moved)
+{
+	int code = ZM_OK;
+
+	if (!source_is_done(move))
+		code = rename_volume("lvm.source", &move->source, move->old_name);
+	if (!code)
+		code = skip_activation("lvm.skip", &move->source, "y");
+	if (!code && !dest_is_done(move))
+		code = rename_volume("lvm.dest", &move->dest, move->source.active);
+	if (code && moved)
+		zm_hint("%s/%s is what LVM must activate from now on: say the same again, or rename the volumes by hand",
+			move->dest.vg, move->dest.name);
+	else if (code)
+		zm_lvm_undo(move);
+	return code;
+}
+
+int zm_lvm_undo(struct zm_lvm_move *move)
+{
+	int code = ZM_OK;
+
+	if (move->same_group && !strcmp(move->dest.name, move->source.active))
+		code = rename_volume("lvm.undo", &move->dest, move->dest.active);
+	if (!code && source_is_done(move)) {
+		code = skip_activation("lvm.undo", &move->source, "n");
+		if (!code)
+			code = rename_volume("lvm.undo", &move->source,
+					     move->source.active);
+	}
+	if (code)
+		zm_hint("LVM's names are not as they were: see lvs %s",
+			move->source.vg);
+	return code;
+}
+
+/* The destination's group may be gone, which is no reason unless names were changed. */
+int zm_lvm_give_back(const struct zm_dev *source, const struct zm_dev *dest)
+{
+	struct zm_lvm_move move;
+	char uuid[40];
+	int code;
+
+	if (!zm_lvm_uuid(source, uuid) || !zm_lvm_uuid(dest, uuid))
+		return ZM_OK;
+	memset(&move, 0, sizeof(move));
+	code = find_volume(source, &move.source);
+	if (!code && !is_old_name(&move.source)) {
+		zm_lvm_free(&move);
+		return ZM_OK;
+	}
+	zm_lvm_free(&move);
+	if (!code)
+		code = look(source, dest, &move);
+	if (!code && source_is_done(&move))
+		code = zm_lvm_undo(&move);
+	zm_lvm_free(&move);
+	return code;
+}
+
+static void free_volume(struct zm_lv *lv)
+{
+	free(lv->vg);
+	free(lv->name);
+	free(lv->uuid);
+	free(lv->active);
+}
+
+void zm_lvm_free(struct zm_lvm_move *move)
+{
+	free_volume(&move->source);
+	free_volume(&move->dest);
+	free(move->old_name);
+	memset(move, 0, sizeof(*move));
+}
