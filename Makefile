@@ -6,6 +6,7 @@ KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 INSTALL_MOD_PATH ?=
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+DEB_REVISION ?= 1
 
 DEPS := tools/testing/vm/deps.sh
 BUILD := build
@@ -14,14 +15,17 @@ SOURCES := $(wildcard drivers/md/*.[ch]) drivers/md/Makefile
 DKMS_TREE := /usr/src/dm-zmirror-$(VERSION)
 
 .PHONY: help modules install install-dkms install-module uninstall \
-	uninstall-dkms check demo bench bench-zeroes lint intree clean
+	uninstall-dkms deb check check-packages demo bench bench-zeroes \
+	lint intree clean
 
 help:
 	@echo 'make modules [KVER=...]  build the module, into $(BUILD)/KVER'
 	@echo 'make install [KVER=...]  install it, by DKMS where that is there'
 	@echo 'make uninstall           undo make install'
+	@echo 'make deb [VERSION=...] [DEB_REVISION=1]  packages for Debian, into $(BUILD)/deb'
 	@echo 'make demo                a live mirror with a sparse copy, in a guest'
 	@echo 'make check               the tests: the model, and a guest on 6.12'
+	@echo 'make check-packages      the packages, on a Debian 12 in a guest'
 	@echo 'make bench [QUICK=1] [KERNEL=6.12]  the benchmark, in the exact clock of guests'
 	@echo 'make bench-zeroes        what zeroes cost, in the exact clock of a guest'
 	@echo 'make lint                W=1, sparse, checkpatch and the like'
@@ -69,9 +73,19 @@ uninstall-dkms:
 	done
 	rm -rf /usr/src/dm-zmirror-[0-9]*
 
+# The sources are copied, as they are for modules.
+deb:
+	@$(DEPS) deb
+	@tools/packages/deb.sh --version $(VERSION) --revision $(DEB_REVISION) \
+		$(BUILD)/deb
+
+check-packages:
+	@$(DEPS) deb vm newest
+	@tools/testing/packages/packages.sh
+
 # Both are run to their end; each prints its count, and the sum comes last.
 check:
-	@$(DEPS) build model vm
+	@$(DEPS) build model tool vm
 	@tools/testing/check.sh
 
 demo:
