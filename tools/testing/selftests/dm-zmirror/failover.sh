@@ -266,7 +266,7 @@ t_hangs()
 	ktap_print_msg "$ms ms"
 	expect_over
 	expect_ge "ms that the write takes" "$ms" 1500
-	expect_le "ms that the write takes" "$ms" $((ZM_HANGS * 3 / 2 + 2000))
+	expect_le "ms that the write takes" "$ms" $((ZM_HANGS * 3 / 2 + 2000 * ZM_SLOWER))
 	must io "$ZM_DEV/m" write:65536:65536 flush:0:0
 	scsi_answers
 	expect_equal "$ZM_DEV/m" 0 "$dst" 0 32768

@@ -4,7 +4,7 @@
 # What a mirror guarantees to those who write: one order of writes that overlap,
 # pages that stay as they are while two legs read them, and what becomes of a
 # buffer that its owner changes while it is written. And what they have to wait
-# for, and which locks they share.
+# for.
 
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
@@ -151,40 +151,5 @@ t_hot_set()
 }
 zm_test "64 regions written without pause: resync ends, and writes wait for a copy" \
 	t_hot_set
-
-# The tracer tells each call and its caller. What is locked in the functions of
-# this module is locked by these, and they take a bucket's lock only.
-t_locks()
-{
-	local src dst i jobs=() locks
-
-	[ -d "$ZM_TRACING/events" ] || mount -t tracefs none "$ZM_TRACING"
-	grep -qw function "$ZM_TRACING/available_tracers" ||
-		{ skip "there is no function tracer"; return; }
-	new_null src 64 && new_null dst 64 || return
-	new_mirror m "$src" 0 "$dst" 0 128 nosync || return
-	for ((i = 0; i < 4; i++)); do
-		jobs+=("--name=j$i" "--offset=$((i * 16))m" --size=16m)
-	done
-	ZM_TRACE=$ZM_TRACING/instances/$ZM_ID
-	mkdir "$ZM_TRACE" && undo rmdir "$ZM_TRACE" || return
-	grep -E '^(_raw_)?(spin|read|write)_(try)?lock|^(_raw_)?spin_lock|^mutex_lock|^down_(read|write)|^rt_|^__?mutex_lock' \
-		"$ZM_TRACING/available_filter_functions" | sed 's/ .*//' |
-		sort -u > "$ZM_DIR/locks"
-	cat "$ZM_DIR/locks" > "$ZM_TRACE/set_ftrace_filter"
-	echo function > "$ZM_TRACE/current_tracer"
-	zm_fio --filename="$ZM_DEV/m" --rw=randwrite --bs=4k --iodepth=16 \
-		--io_size=256k "${jobs[@]}" > /dev/null || wrong "fio fails"
-	echo 0 > "$ZM_TRACE/tracing_on"
-	locks=$(trace_read | grep -o '[a-z_]*lock[a-z_]* <-z\(m\|mirror\)_.*' |
-		sort | uniq -c)
-	echo nop > "$ZM_TRACE/current_tracer"
-	ktap_print_msg "${locks//$'\n'/;}"
-	[[ $locks =~ zm_op_begin.*zm_op_end ]] ||
-		wrong "no lock of a bucket was seen"
-	! grep -v -q -E 'zm_op_(begin|end)' <<< "$locks" ||
-		wrong "there are other locks"
-}
-zm_test "writers to distinct chunks share no lock but a bucket's" t_locks
 
 zm_run

@@ -7,8 +7,11 @@
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
-CYCLES=${ZM_CYCLES:-${ZM_SLOW:+40}${ZM_LESS:+120}}
-CYCLES=${CYCLES:-200}
+CYCLES=${ZM_CYCLES:-${ZM_SLOW:+40}}
+CYCLES=${CYCLES:-${ZM_ALL:+200}}
+CYCLES=${CYCLES:-120}
+ROUNDS=4
+MOST_KIB=$((CYCLES * 128 * 9 / 10))	# the buffer of a job is 128 KiB
 SECTORS=4096
 MODULE=/sys/module/dm_zmirror
 
@@ -102,10 +105,27 @@ cycle() # NUMBER
 	must_dm remove m
 }
 
-# All cycles run before the first test, some of them before the first count.
+# Stores in ROUND the KiB that are gone after all cycles.
+measure_round()
+{
+	local i before
+
+	before=$(kib_available)
+	for ((i = 0; i < CYCLES; i++)); do
+		cycle "$i" || return
+	done
+	rest 1
+	count_objects
+	ROUND=$((before - $(kib_available)))
+	ktap_print_msg "$ROUND KiB are gone after $CYCLES cycles"
+}
+
+# All cycles run before the first test, some of them before the first count. What the
+# kernel takes for its own ends now and then is gone after one round of cycles; what leaks
+# is gone after each. So when too much is gone the rounds go on, and the least one counts.
 setup()
 {
-	local i name
+	local i name round
 
 	new_loop src $((SECTORS / 2))K && new_loop dst $((SECTORS / 2))K ||
 		return
@@ -121,13 +141,12 @@ setup()
 	for name in "${!OBJECTS[@]}"; do
 		FIRST[$name]=${OBJECTS[$name]}
 	done
-	KIB=$(kib_available)
-	for ((i = 0; i < CYCLES; i++)); do
-		cycle "$i" || return
+	measure_round || return
+	KIB=$ROUND
+	for ((round = 1; round < ROUNDS && KIB > MOST_KIB; round++)); do
+		measure_round || return
+		[ "$ROUND" -ge "$KIB" ] || KIB=$ROUND
 	done
-	rest 1
-	count_objects
-	KIB=$((KIB - $(kib_available)))
 }
 zm_setup setup
 
@@ -153,8 +172,7 @@ zm_test "$CYCLES mirrors leave no objects behind" t_objects
 t_memory()
 {
 	expect_eq "areas of virtual memory" "$(count_areas)" "$AREAS"
-	# The buffer of a job is 128 KiB.
-	expect_le "KiB that are gone" "$KIB" $((CYCLES * 128 * 9 / 10))
+	expect_le "KiB that are gone" "$KIB" "$MOST_KIB"
 }
 zm_test "$CYCLES mirrors leave no memory behind" t_memory
 

@@ -7,7 +7,8 @@
 #
 # Each line is done with one seed that is always the same, and with a new one,
 # which is printed: ZM_SEED repeats it. What is asked for is then the same, the
-# order in which it ends is not. ZM_REQUESTS is the number for each seed.
+# order in which it ends is not. ZM_REQUESTS is the number for each seed: ZM_ALL is for
+# those who have the time for more.
 
 # shellcheck source=dm-zmirror-lib.sh
 . "$(dirname "$0")/dm-zmirror-lib.sh"
@@ -15,7 +16,7 @@
 MIBYTES=8
 SECTORS=$((MIBYTES * 2048))
 SEED=${ZM_SEED:-$((RANDOM << 15 | RANDOM))}
-REQUESTS=${ZM_REQUESTS:-$((1500 / ZM_SLOWER))}
+REQUESTS=${ZM_REQUESTS:-$(((${ZM_ALL:+1000} + 500) / ZM_SLOWER))}
 
 # A file on ext4, which can be zeroed with and without unmapping.
 new_source()

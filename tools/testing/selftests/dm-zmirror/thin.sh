@@ -154,15 +154,6 @@ need_fs() # FS
 	need_program "mkfs.$1" fstrim && need_module "$1"
 }
 
-make_fs() # FS DEVICE
-{
-	case $1 in
-	ext4) run mkfs.ext4 -q -F "$2" ;;
-	xfs) run mkfs.xfs -q -f "$2" ;;
-	btrfs) run mkfs.btrfs -q -f "$2" ;;
-	esac
-}
-
 mount_fs() # DEVICE [OPTIONS]
 {
 	mkdir "$ZM_DIR/fs"

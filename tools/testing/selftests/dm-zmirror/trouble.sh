@@ -30,11 +30,11 @@ new_troubled() # KIND LEG
 		new_dm "$2" "${WELL[$2]}"
 		;;
 	thin)
-		# Of which half can be allocated.
+		# Three quarters can be allocated, which is more than the test needs.
 		need_target thin-pool && new_loop meta 4M &&
 			new_loop disk 32M || return
 		POOL="$meta $disk 128 0 1 error_if_no_space"
-		new_dm pool "0 16384 thin-pool $POOL" || return
+		new_dm pool "0 24576 thin-pool $POOL" || return
 		must_dm message pool "create_thin 0" || return
 		new_dm "$2" "0 $SECTORS thin $ZM_DEV/pool 0"
 		;;
@@ -66,7 +66,23 @@ trouble_begins() # KIND LEG
 		echo 16 > "$SCSI/opts"
 		echo 1 > "$SCSI/every_nth"
 		;;
+	thin)
+		fill_pool
+		;;
 	esac
+}
+
+# Another volume takes what is left.
+fill_pool()
+{
+	local at
+
+	must_dm message pool "create_thin 1" &&
+		new_dm hog "0 $SECTORS thin $ZM_DEV/pool 1" || return
+	for ((at = 0; at < SECTORS / 128; at++)); do
+		ask io "$ZM_DEV/hog" "write:$((at * 65536)):4096" || return 0
+	done
+	wrong "the pool is not full"
 }
 
 trouble_ends() # KIND LEG
@@ -97,13 +113,13 @@ enter() # PHASE KIND LEG
 	zeroing|resync)
 		message m resume
 		rest 0.05
+		[ "$1" = zeroing ] || expect "it resyncs" status_is m state resync
 		trouble_begins "$2" "$3"
 		return
 		;;
 	esac
 	message m resume
-	# A pool that is full gets no mirror in sync.
-	[ "$2:$3" = thin:dst ] || wait_sync m || return
+	wait_state m in_sync || return
 	case $1 in
 	in_sync)
 		trouble_begins "$2" "$3"
@@ -140,9 +156,21 @@ over_and_equal() # KIND LEG
 # The table
 # ---------------------------------------------------------------------------
 
-features() # PHASE
+# A resync that lasts for some seconds; a thin destination is not filled by zeroes.
+features() # PHASE [KIND of the destination]
 {
-	[ "$1" != zeroing ] || printf prezero
+	case $1 in
+	zeroing) printf 'prezero ' ;;
+	resync) printf 'rate:4096 ' ;;
+	esac
+	[ "${2:-}" != thin ] || printf discard_zeroes
+}
+
+# What is only slow is no failure.
+dest_has_failed() # KIND
+{
+	[ "$1" = delay ] && return
+	status_of m && [ "${ZM_ST[health]}" != AA ] && [ "${ZM_ST[dest_errors]}" -gt 0 ]
 }
 
 t_dest() # KIND PHASE
@@ -151,14 +179,19 @@ t_dest() # KIND PHASE
 	must fill "$ZM_DEV/src" 65536 2 || return
 	[ "$2:$1" = zeroing:thin ] || [ "$2" != zeroing ] ||
 		must fill "$ZM_DEV/dst" 65536 3 1 7 || return
-	# shellcheck disable=SC2046 # a word or none
+	# shellcheck disable=SC2046 # words
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused \
-		$(features "$2") || return
+		$(features "$2" "$1") || return
 	start_load --name=v --filename="$ZM_DEV/m" --size=2m --offset=7m \
 		--bsrange=4k-64k
 	enter "$2" "$1" dst && rest 0.5 && load_goes_on
+
+	# Where the destination has nothing yet.
+	must io "$ZM_DEV/m" write:65536:65536 write:12648448:65536 flush:0:0
+	wait_until "the destination has failed" 20 dest_has_failed "$1"
 	trouble_ends "$1" dst
 	message m resume
+	message m set rate 0
 	rest 0.2
 	load_goes_on
 	stop_load
@@ -169,20 +202,22 @@ t_dest() # KIND PHASE
 # Errors of the source are the user's, who tries again when it is well.
 t_source() # KIND PHASE
 {
-	local written=(write:1048576:65536 write:12582912:262144
+	local failed=0 written=(write:1048576:65536 write:12582912:262144
 		       zeroes:2097152:65536 write:4194304:4096)
 
 	new_leg dst && new_troubled "$1" src || return
 	must fill "$ZM_DEV/src" 65536 4 || return
-	# shellcheck disable=SC2046 # a word or none
+	# shellcheck disable=SC2046 # words
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused \
 		$(features "$2") || return
 	enter "$2" "$1" src || return
 	for request in "${written[@]}"; do
-		ask io "$ZM_DEV/m" "$request"
+		ask io "$ZM_DEV/m" "$request" || failed=$((failed + 1))
 	done
 	ask io "$ZM_DEV/m" flush:0:0
+	[ "$1" = delay ] || expect_ge "requests that failed" "$failed" 1
 	rest 0.3
+	message m set rate 0
 	over_and_equal "$1" src || return
 	must io "$ZM_DEV/m" "${written[@]}" flush:0:0
 	wait_sync m || return
