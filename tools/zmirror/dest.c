@@ -3,6 +3,7 @@
  * What is found out about a destination; see dest.h.
  */
 #include "dest.h"
+#include "scsi.h"
 #include "zmirror.h"
 
 #include <blkid.h>
@@ -407,14 +408,38 @@ void zm_dest_prove(struct zm_dest *dest)
 	}
 }
 
-static void prove_loop(struct zm_dest *dest)
+/*
+ * A SCSI disk, or a partition of one, of which nothing is mapped: a new or wholly
+ * discarded one of a thin array, or of iSCSI. Its driver has a directory for it.
+ */
+static bool is_scsi(dev_t dev)
 {
+	dev_t disk;
+
+	return has_attribute(disk_of(dev, &disk) ? disk : dev, "device/scsi_disk");
+}
+
+static bool scsi_is_zero(const struct zm_dest *dest)
+{
+	/* A whole disk has no attribute "start", which stands for 0. */
+	return zm_scsi_is_zero(dest->path, read_number(dest->dev, "start"), dest->sectors);
+}
+
+static void prove_disk(struct zm_dest *dest)
+{
+	const char *why = NULL;
+
 	dest->loop = has_attribute(dest->dev, "loop/backing_file");
-	if (dest->dest_zeroed || !dest->loop || !loop_is_hole(dest))
+	dest->scsi = is_scsi(dest->dev);
+	if (dest->loop && loop_is_hole(dest))
+		why = "known to be zero: a loop device on a file without data";
+	else if (dest->scsi && scsi_is_zero(dest))
+		why = "known to be zero: a SCSI disk of which nothing is mapped";
+	if (!why)
 		return;
 	dest->dest_zeroed = true;
 	free(dest->why);
-	dest->why = zm_strdup("known to be zero: a loop device on a file without data");
+	dest->why = zm_strdup(why);
 }
 
 bool zm_dest_still_zero(const struct zm_dest *dest)
@@ -426,6 +451,8 @@ bool zm_dest_still_zero(const struct zm_dest *dest)
 
 	if (dest->loop)
 		return loop_is_hole(dest);
+	if (dest->scsi)
+		return scsi_is_zero(dest);
 	fd = open(dest->path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && !fsync(fd) && !zm_dm_lookup_dev(dest->dev, &dev)) {
 		look_at_thin(&dev, &now);
@@ -567,7 +594,7 @@ int zm_dest_probe(const char *arg, struct zm_dest *dest)
 	if (!zm_dm_lookup_dev(dest->dev, &dev))
 		look_at_thin(&dev, dest);
 	zm_dest_prove(dest);
-	prove_loop(dest);
+	prove_disk(dest);
 	find_user(dest);
 	return ZM_OK;
 }

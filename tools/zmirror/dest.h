@@ -19,6 +19,7 @@
  * @user: who has it open without keeping others out, or NULL
  * @signature: what libblkid finds on it ("ext4", "LVM2_member", "gpt"...), or NULL
  * @loop: it is a loop device
+ * @scsi: it is a SCSI disk, or a partition of one
  * @thin: it is a thin volume
  * @thin_mapped: sectors that its pool has mapped for it
  * @thin_external: it has an external origin, so that what is not mapped need not be zero
@@ -40,6 +41,7 @@ struct zm_dest {
 	char *user;
 	char *signature;
 	bool loop;
+	bool scsi;
 	bool thin;
 	uint64_t thin_mapped;
 	bool thin_external;

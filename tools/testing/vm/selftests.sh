@@ -6,9 +6,9 @@
 #	--part N/M	every M-th of the tests, from the N-th on
 #	--lines N/M	every M-th line of each test, from the N-th on
 #
-# All of them unless some are named. The guest is started again when a test
-# hangs or kills it, so that it costs that test alone. Ends with a line for each
-# test, and their count.
+# All of them unless some are named; lines with a word in them only if that is in
+# ZM_ONLY. The guest is started again when a test hangs or kills it, so that it costs that
+# test alone. Ends with a line for each test, and their count.
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -65,7 +65,7 @@ while [ "$started" -lt ${#tests[@]} ]; do
 	ZM_KERNEL_LOG=$out/kernel.log \
 		"$here/run.sh" "${options[@]}" --no-klog --out "$out" \
 		--timeout $((limit * ${#left[@]} + 300)) -- \
-		env ZM_LINES="$lines" "$here/guest-selftests.sh" "$limit" "${left[@]}"
+		env ZM_LINES="$lines" ZM_ONLY="${ZM_ONLY:-}" "$here/guest-selftests.sh" "$limit" "${left[@]}"
 	status=$?
 
 	now=$(wc -l <"$out/results" 2>/dev/null || echo 0)

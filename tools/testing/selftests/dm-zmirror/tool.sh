@@ -251,6 +251,72 @@ t_promise()
 }
 zm_test "a promise is sampled before it is believed" t_promise
 
+# What start says of a destination; the mirror copies what is not zero, and is given up.
+told() # DESTINATION REGEX [OPTION]
+{
+	quietly start ${3:+"$3"} "$ZM_ID-d" "$1"
+	expect_like "what is told of $1" "$ZM_SAID" "$2"
+	quietly wait --timeout 60 "$ZM_ID-d"
+	expect_equal "$here" 0 "$1" 0 "$SECTORS"
+	quietly cancel "$ZM_ID-d"
+}
+
+# By the page cache, where it stays while somebody has the device open.
+soil() # DEVICE SECTOR
+{
+	run dd if=/dev/urandom of="$1" bs=512 count=1 seek="$2" conv=notrunc status=none
+}
+
+t_file_proof()
+{
+	local here there
+
+	new_legs || return
+	told "$there" "known to be zero: a loop device on a file without data"
+	told "$there" "[(]not known to be zero"
+	run blkdiscard "$there"
+	told "$there" "[(]known to be zero"
+	run blkdiscard "$there"
+	soil "$there" $((SECTORS - 1))
+	told "$there" "[(]not known to be zero"
+}
+zm_test "a destination that is a file without data" t_file_proof
+
+# What is outside of a partition does not matter to it.
+t_scsi_proof()
+{
+	local here there fd disk zero="[(]known to be zero: a SCSI disk of which nothing is mapped"
+
+	new_legs && new_scsi disk 16 lbprz=1 || return
+	told "$disk" "$zero"
+	told "$disk" "[(]not known to be zero"
+	run blkdiscard "$disk"
+	told "$disk" "$zero"
+	run blkdiscard "$disk"
+	exec {fd}< "$disk"
+	soil "$disk" 32767
+	told "$disk" "[(]not known to be zero" --force
+	exec {fd}<&-
+	run blkdiscard "$disk"
+	soil "$disk" 2047
+	must addpart "$disk" 1 2048 "$SECTORS" || return
+	told "${disk}1" "$zero"
+	run blkdiscard "${disk}1"
+	soil "${disk}1" $((SECTORS - 1))
+	told "${disk}1" "[(]not known to be zero"
+}
+zm_test "a destination that is a SCSI disk without data" t_scsi_proof
+
+# Nothing is mapped, and it may read as anything.
+t_scsi_no_proof()
+{
+	local here there disk
+
+	new_legs && new_scsi disk 16 lbprz=0 || return
+	told "$disk" "[(]not known to be zero"
+}
+zm_test "a SCSI disk that promises nothing" t_scsi_no_proof
+
 # What is written after the mirror has begun is copied, whatever the file says.
 t_hints()
 {
