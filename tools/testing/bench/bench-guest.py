@@ -23,6 +23,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +31,7 @@ RESULTS = os.environ["ZM_RESULTS"]
 QUICK = bool(os.environ.get("QUICK"))
 KERNEL = os.uname().release
 NULLB = "/sys/kernel/config/nullb"
-WORK = "/tmp/bench"		# the root of those that are measured
+WORK = tempfile.mkdtemp()	# the root of those that are measured
 TOOLS = ("fio", "dd", "mdadm", "qemu-img", "qemu-storage-daemon", "losetup",
          "cmp", "dmsetup", "blockdev", "sleep")
 MIB = 1 << 20
@@ -928,7 +929,6 @@ def host(*command, check=True):
 
 
 def new_root():
-    os.mkdir(WORK)
     host("mount", "-t", "tmpfs", "-o", "size=80%,huge=never", "bench", WORK)
     for name in ("bin", "dev", "etc", "jobs", "proc", "run", "sys", "tmp"):
         os.mkdir(f"{WORK}/{name}")
