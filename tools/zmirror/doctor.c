@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a machine needs for mirrors, and what it lacks; see doctor.h.
+ * What a machine needs for mirrors, and what it lacks, and what was begun on it; see
+ * doctor.h.
  */
 #include "doctor.h"
 #include "dm.h"
 #include "format.h"
+#include "lvm.h"
+#include "mirror.h"
 #include "zmirror.h"
 
 #include <getopt.h>
@@ -312,6 +315,41 @@ int zm_doctor(const struct zm_doctor *doctor)
 	return missing ? ZM_FAILED : ZM_OK;
 }
 
+/*
+ * ------------------------------------------------------------------------
+ * What was begun
+ * ------------------------------------------------------------------------
+ */
+
+static void check_mirror(const struct zm_mirror *mirror)
+{
+	char *name;
+
+	if (!zm_lvm_is_begun(&mirror->dev, &name))
+		return;
+	printf("begun     %s: zmirror migrate --lvm has ended early, and LVM calls its old place %s\n",
+	       mirror->dev.name, name);
+	fputs("          to finish: zmirror migrate --lvm", stdout);
+	zm_print_word(mirror->dev.name);
+	zm_print_word(mirror->dest.name);
+	fputs("\n          to give it up: zmirror cancel", stdout);
+	zm_print_word(mirror->dev.name);
+	putchar('\n');
+	free(name);
+}
+
+static void check_mirrors(void)
+{
+	struct zm_mirror *mirrors = NULL;
+	size_t nr = 0, i;
+
+	if (zm_mirror_list(&mirrors, &nr))
+		return;
+	for (i = 0; i < nr; i++)
+		check_mirror(&mirrors[i]);
+	zm_mirror_list_free(mirrors, nr);
+}
+
 /* It is loaded by whoever uses it first, and this program only looks. */
 static bool has_device_mapper(void)
 {
@@ -343,6 +381,8 @@ int zm_cmd_doctor(int argc, char **argv)
 	doctor.release = name.release;
 	doctor.version = version;
 	code = zm_doctor(&doctor);
+	if (version)
+		check_mirrors();
 	free(version);
 	return code;
 }

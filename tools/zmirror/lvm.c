@@ -207,6 +207,14 @@ int zm_lvm_parse(const char *line, struct zm_lv *lv)
 	return ZM_OK;
 }
 
+static void free_volume(struct zm_lv *lv)
+{
+	free(lv->vg);
+	free(lv->name);
+	free(lv->uuid);
+	free(lv->active);
+}
+
 /* The name that it was activated with is in its device's. */
 static int activated_as(const struct zm_dev *dev, struct zm_lv *lv)
 {
@@ -503,6 +511,22 @@ int zm_lvm_undo(struct zm_lvm_move *move)
 	return code;
 }
 
+bool zm_lvm_is_begun(const struct zm_dev *source, char **name)
+{
+	struct zm_lv lv = { 0 };
+	char uuid[40];
+	bool begun;
+
+	*name = NULL;
+	if (!zm_lvm_uuid(source, uuid))
+		return false;
+	begun = !find_volume(source, &lv) && is_old_name(&lv);
+	if (begun)
+		*name = zm_printf("%s/%s", lv.vg, lv.name);
+	free_volume(&lv);
+	return begun;
+}
+
 /* The destination's group may be gone, which is no reason unless names were changed. */
 int zm_lvm_give_back(const struct zm_dev *source, const struct zm_dev *dest)
 {
@@ -525,14 +549,6 @@ int zm_lvm_give_back(const struct zm_dev *source, const struct zm_dev *dest)
 		code = zm_lvm_undo(&move);
 	zm_lvm_free(&move);
 	return code;
-}
-
-static void free_volume(struct zm_lv *lv)
-{
-	free(lv->vg);
-	free(lv->name);
-	free(lv->uuid);
-	free(lv->active);
 }
 
 void zm_lvm_free(struct zm_lvm_move *move)

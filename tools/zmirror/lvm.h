@@ -111,6 +111,15 @@ int zm_lvm_exchange(struct zm_lvm_move *move, bool moved);
 int zm_lvm_undo(struct zm_lvm_move *move);
 
 /**
+ * zm_lvm_is_begun - whether a command that was killed has changed names
+ * @source: the source of a mirror
+ * @name: what LVM calls it now, "group/volume", to be freed; or NULL
+ *
+ * Return: whether it has; no when LVM cannot be asked, having told why.
+ */
+bool zm_lvm_is_begun(const struct zm_dev *source, char **name);
+
+/**
  * zm_lvm_give_back - undo what a command that was killed has changed
  * @source: the source of a mirror
  * @dest: its destination

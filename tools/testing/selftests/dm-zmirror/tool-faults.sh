@@ -369,6 +369,24 @@ expect_names() # A B, the UUIDs of what has the name and what has not
 NAMES="lvm.source lvm.source.done lvm.skip lvm.skip.done lvm.dest lvm.dest.done"
 [ -z "${ZM_LESS:-}" ] || NAMES="lvm.source.done lvm.dest.done"
 
+# Only when the command has come as far as LVM's names.
+doctor_tells() # POINT
+{
+	local device
+
+	device=$(lv_name "$GROUP" a)
+	"$ZMIRROR" doctor > "$ZM_DIR/said"
+	case $1 in
+	lvm.source)
+		expect_like "what is told at $1" "$(grep -c ^begun "$ZM_DIR/said")" "^0$"
+		;;
+	*)
+		expect_like "what is told at $1" "$(cat "$ZM_DIR/said")" \
+			"begun  *$device: .*$GROUP/a_old.*to give it up: zmirror cancel $device"
+		;;
+	esac
+}
+
 t_names_back()
 {
 	local a b point
@@ -380,6 +398,7 @@ t_names_back()
 		die_at "$point" migrate --lvm "$GROUP/a" "$GROUP/b"
 		expect_eq "the exit code, killed at $point" $? 137
 		must io "$A" write:65536:65536
+		doctor_tells "$point"
 		quietly cancel "$A"
 		expect_names "$a" "cancelled at $point"
 		expect_eq "the name of the other" "$(lv_is "$GROUP" b lv_uuid)" "$b"
