@@ -899,6 +899,9 @@ static void zm_let_held_go(struct zmirror *zm, bool over)
  *
  * A flush may still be under way, or fail from here on: what it had to make stable is
  * on the destination all the same, and who asked for it is told.
+ *
+ * Resync began nothing meanwhile, and gave up what would have waited for its rate. It is
+ * told to look again, also for what the last request before the freeze has left dirty.
  */
 static void zm_source_work(struct work_struct *work)
 {
@@ -918,6 +921,7 @@ static void zm_source_work(struct work_struct *work)
 	over = zm_take_over(zm, lost, !held);
 	zm_let_held_go(zm, over);
 	zm_thaw(zm->regions);
+	zm_resync_kick(zm);
 	if (pivot) {
 		WRITE_ONCE(zm->pivot, false);
 		wake_up(&zm->pivot_done);
@@ -1199,10 +1203,13 @@ void zm_io_drain(struct zmirror *zm)
 	flush_work(&zm->zeroing_work);
 }
 
+/* A pivot that was given up by a signal may still look for its moment. */
 void zm_io_exit(struct zmirror *zm)
 {
-	if (zm->wq)
+	if (zm->wq) {
+		cancel_delayed_work_sync(&zm->source_work);
 		destroy_workqueue(zm->wq);
+	}
 	if (zm->zero_io)
 		dm_io_client_destroy(zm->zero_io);
 }

@@ -41,21 +41,21 @@ void zm_rate_allow(struct zm_rate *rate, u32 kib, u64 rest_ns)
 {
 	u64 now = ktime_get_ns();
 
-	spin_lock_irq(&rate->lock);
+	spin_lock(&rate->lock);
 	WRITE_ONCE(rate->kib, kib);
 	rate->next = clamp(rate->next, now + rest_ns,
 			   now + max_t(u64, rest_ns, NSEC_PER_SEC));
 	rate->moved = 0;
-	spin_unlock_irq(&rate->lock);
+	spin_unlock(&rate->lock);
 }
 
 u64 zm_rate_moved(struct zm_rate *rate)
 {
 	u64 moved;
 
-	spin_lock_irq(&rate->lock);
+	spin_lock(&rate->lock);
 	moved = rate->moved;
-	spin_unlock_irq(&rate->lock);
+	spin_unlock(&rate->lock);
 	return moved;
 }
 

@@ -51,7 +51,7 @@ void zm_rate_set(struct zm_rate *rate, u32 kib);
  *
  * What was moved before counts on, for a second at most.
  *
- * Context: any with interrupts on.
+ * Context: interrupts are off, by the lock of a struct zm_pace.
  */
 void zm_rate_allow(struct zm_rate *rate, u32 kib, u64 rest_ns);
 
@@ -59,7 +59,7 @@ void zm_rate_allow(struct zm_rate *rate, u32 kib, u64 rest_ns);
  * zm_rate_moved - what was moved since zm_rate_allow()
  * @rate: the rate
  *
- * Context: any with interrupts on.
+ * Context: interrupts are off, by the lock of a struct zm_pace.
  * Return: sectors that were given leave under a bound.
  */
 u64 zm_rate_moved(struct zm_rate *rate);

@@ -392,11 +392,16 @@ static void zm_decide_discard(struct zm_regions *zr, struct zm_op *op)
 
 /*
  * Where the source is gone. What it would have to be sent is remembered, but for
- * zeroes that are there already.
+ * zeroes that are there already. A discard that was to leave the destination alone, and
+ * has waited while that took over, does so.
  */
 static void zm_decide_gone(struct zm_regions *zr, struct zm_op *op)
 {
 	op->known_zero = 0;
+	if (op->kind == ZM_OP_DISCARD && op->source_only) {
+		op->legs = 0;
+		return;
+	}
 	op->skipped = op->kind == ZM_OP_ZEROES &&
 		      !(op->touch & ~zr->zero[op->chunk]);
 	if (op->skipped && op->droppable) {
@@ -945,7 +950,10 @@ enum zm_again zm_verify_hold(struct zm_regions *zr, struct zm_op *op,
 	return again;
 }
 
-/* What it waited for may have made the region dirty. */
+/*
+ * What it waited for may have made the region dirty. Who tells of that before this found
+ * the region taken, so that it is told once more.
+ */
 unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
 			       bool copy)
 {
@@ -955,15 +963,30 @@ unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
 	struct zm_op *begun;
 
 	spin_lock_irqsave(&bucket->lock, flags);
-	if (copy)
+	if (copy) {
 		zm_clear_zero(zr, op->chunk, op->touch);
-	if (copy && zm_set_dirty(zr, op->chunk, op->touch))
+		zm_set_dirty(zr, op->chunk, op->touch);
+	}
+	if (zr->dirty[op->chunk] & op->touch)
 		ended = ZM_ENDED_DIRTY;
 	begun = zm_leave(zr, bucket, op);
 	spin_unlock_irqrestore(&bucket->lock, flags);
 
 	zm_tell(zr, begun);
 	return ended;
+}
+
+/*
+ * A copy that is under way goes by what was known when it began, and ends what it copies
+ * as clean. Marked after that, its regions are copied once more.
+ */
+static void zm_race_copies(struct zm_bucket *bucket, u32 chunk, u64 regions)
+{
+	struct zm_op *op;
+
+	hlist_for_each_entry(op, &bucket->in_flight, node)
+		if (op->kind == ZM_OP_COPY && op->chunk == chunk)
+			op->raced |= op->touch & regions;
 }
 
 static unsigned int zm_chunk_marked(struct zm_regions *zr, enum zm_mark mark,
@@ -995,9 +1018,12 @@ unsigned int zm_regions_mark(struct zm_regions *zr, enum zm_mark mark,
 	     chunk <= (end - 1) >> ZM_CHUNK_SHIFT; chunk++) {
 		struct zm_bucket *bucket = zm_bucket(zr, chunk);
 
+		u64 regions = zm_span(first, end - 1, chunk);
+
 		spin_lock_irqsave(&bucket->lock, flags);
-		ended |= zm_chunk_marked(zr, mark, chunk,
-					 zm_span(first, end - 1, chunk));
+		if (mark == ZM_MARK_DIRTY || mark == ZM_MARK_NONZERO)
+			zm_race_copies(bucket, chunk, regions);
+		ended |= zm_chunk_marked(zr, mark, chunk, regions);
 		spin_unlock_irqrestore(&bucket->lock, flags);
 		cond_resched();
 	}
@@ -1228,6 +1254,11 @@ void zm_freeze(struct zm_regions *zr)
 		zr->buckets[i].frozen = true;
 		spin_unlock_irqrestore(&zr->buckets[i].lock, flags);
 	}
+}
+
+bool zm_frozen(const struct zm_regions *zr)
+{
+	return atomic_read(&zr->trouble) & ZM_FROZEN;
 }
 
 u32 zm_in_flight(struct zm_regions *zr)

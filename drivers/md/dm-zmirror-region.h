@@ -404,7 +404,8 @@ enum zm_again zm_verify_hold(struct zm_regions *zr, struct zm_op *op,
  * @copy: have the region copied again, for the legs differ
  *
  * Context: any, takes the bucket's lock with interrupts off.
- * Return: mask of ZM_ENDED_*.
+ * Return: mask of ZM_ENDED_*: ZM_ENDED_DIRTY also when what came before it has made the
+ * region dirty.
  */
 unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
 			       bool copy);
@@ -652,6 +653,15 @@ bool zm_dest_failed(const struct zm_regions *zr);
  * and of zm_thaw() must not run at the same time.
  */
 void zm_freeze(struct zm_regions *zr);
+
+/**
+ * zm_frozen - whether no operation begins
+ * @zr: the state
+ *
+ * Context: any.
+ * Return: true from zm_freeze() to zm_thaw().
+ */
+bool zm_frozen(const struct zm_regions *zr);
 
 /**
  * zm_in_flight - how many operations are in flight

@@ -342,12 +342,13 @@ static u32 zm_job_regions(const struct zmirror *zm)
 		     ZM_CHUNK_REGIONS);
 }
 
+/* Not while all requests are held until nothing is under way. */
 static bool zm_job_may_wait(const void *context)
 {
 	const struct zm_job *job = context;
 
 	zm_pace_tick(&job->zm->pace, zm_resync_in_use(job->zm));
-	return zm_resync_running(job->zm);
+	return zm_resync_running(job->zm) && !zm_frozen(job->zm->regions);
 }
 
 /*
@@ -1183,6 +1184,14 @@ static u64 zm_progress(const struct zmirror *zm)
 	       atomic64_read(&zm->stats.skipped);
 }
 
+/* Regions that resync is to copy: not those that it has left out. */
+static u32 zm_regions_left(const struct zmirror *zm)
+{
+	u32 dirty = zm_regions_dirty(zm->regions);
+
+	return dirty - min(dirty, zm_regions_unread(zm->regions));
+}
+
 /*
  * In auto mode, ends async mode when what is dirty would be copied in ZM_AUTO_NS at
  * the pace of late, or when it has not become less for ZM_STUCK_NS, for as much is
@@ -1198,7 +1207,7 @@ static void zm_auto_mode(struct zmirror *zm)
 	    passed < ZM_METER_NS)
 		return;
 	done = zm_progress(zm) - rs->progress;
-	left = (u64)zm_regions_dirty(zm->regions) * rs->region_sectors;
+	left = (u64)zm_regions_left(zm) * rs->region_sectors;
 	rs->metered = now;
 	rs->progress += done;
 
@@ -1216,7 +1225,7 @@ static void zm_auto_mode(struct zmirror *zm)
 /* Nothing is left to copy. */
 static void zm_auto_mode_end(struct zmirror *zm)
 {
-	if (READ_ONCE(zm->auto_mode) && !zm_regions_dirty(zm->regions))
+	if (READ_ONCE(zm->auto_mode) && !zm_regions_left(zm))
 		WRITE_ONCE(zm->async, false);
 }
 

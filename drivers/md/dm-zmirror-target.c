@@ -786,12 +786,6 @@ static void zmirror_dtr(struct dm_target *ti)
 
 /*
  * ------------------------------------------------------------------------
- * I/O
- * ------------------------------------------------------------------------
- */
-
-/*
- * ------------------------------------------------------------------------
  * Events
  * ------------------------------------------------------------------------
  */
@@ -835,15 +829,16 @@ void zm_op_ended(struct zmirror *zm, unsigned int ended)
 
 /*
  * What was copied is made stable before it is said that it is there. The flush
- * may fail, or a write come in between: then it is not in sync after all. If it
- * got out of sync and in again meanwhile, the flush may have been too early; this
+ * may fail, or a write come in between: then it is not in sync after all. While it is
+ * suspended nothing is sent, and the resume looks again. If it got out of sync and in again meanwhile, the flush may have been too early; this
  * work has been queued again then.
  */
 static void zm_sync_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(work, struct zmirror, sync_work);
 
-	if (!zm_in_sync(zm) || READ_ONCE(zm->told_in_sync))
+	if (READ_ONCE(zm->suspended) || !zm_in_sync(zm) ||
+	    READ_ONCE(zm->told_in_sync))
 		return;
 	WRITE_ONCE(zm->told_in_sync, true);
 	zm_resync_flush_dest(zm);
@@ -981,6 +976,8 @@ static void zmirror_postsuspend(struct dm_target *ti)
 	zm_io_drain(zm);
 	zm_verify_drain(zm);
 	zm_resync_drain(zm);
+	/* A pivot whose user was killed may have waited for these. */
+	zm_io_drain(zm);
 
 	mutex_lock(&zm->message_lock);
 	zm->quiesced = true;
@@ -1069,8 +1066,7 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	zm_resync_adopt(zm, old);
 	zm_verify_adopt(zm, old);
 	zm->dest_full = old->dest_full;
-	if (zm_source_gone(zm->regions))
-		zm->truth = &zm->dest;
+	zm->truth = zm_source_gone(zm->regions) ? &zm->dest : &zm->source;
 	zm->told_in_sync = old->told_in_sync;
 	zm->pivoted = old->pivoted;
 	zm->source_stable = old->source_stable;
@@ -1262,11 +1258,11 @@ static void zmirror_status(struct dm_target *ti, status_type_t type,
 	struct zmirror *zm = ti->private;
 	unsigned int sz = 0;
 
+	/* A resume may take over the regions of the table before, and free this one's. */
+	mutex_lock(&zm->state_lock);
 	switch (type) {
 	case STATUSTYPE_INFO:
-		mutex_lock(&zm->state_lock);
 		sz = zm_status_info(zm, result, maxlen);
-		mutex_unlock(&zm->state_lock);
 		break;
 	case STATUSTYPE_TABLE:
 		sz = zm_status_table(zm, result, maxlen);
@@ -1275,6 +1271,7 @@ static void zmirror_status(struct dm_target *ti, status_type_t type,
 		sz = zm_status_ima(zm, result, maxlen);
 		break;
 	}
+	mutex_unlock(&zm->state_lock);
 	if (!sz)
 		*result = '\0';
 }
@@ -1607,7 +1604,14 @@ static int zmirror_message(struct dm_target *ti, unsigned int argc, char **argv,
 	 */
 	noio = memalloc_noio_save();
 	mutex_lock(&zm->message_lock);
-	r = zm_message(zm, argc, argv, result, maxlen);
+	if (zm->active) {
+		r = zm_message(zm, argc, argv, result, maxlen);
+	} else {
+		/* It is live already, but what it is told would be lost by the resume. */
+		DMERR("%s: not resumed yet: message %s refused",
+		      dm_table_device_name(ti->table), argv[0]);
+		r = -EAGAIN;
+	}
 	mutex_unlock(&zm->message_lock);
 	memalloc_noio_restore(noio);
 	return r;

@@ -28,6 +28,7 @@ TRACE_DEFINE_ENUM(ZM_OP_COPY);
 #define zm_show_legs(legs) __print_symbolic(legs,	\
 	{ 0,			"none" },		\
 	{ 1,			"source" },		\
+	{ 2,			"dest" },		\
 	{ 3,			"both" })
 
 /* Printed after the bits of its chunk as they are once it has begun. */

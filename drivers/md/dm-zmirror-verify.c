@@ -178,7 +178,7 @@ static void zm_look_again(struct zm_verify *verify, sector_t start,
 {
 	struct zmirror *zm = verify->zm;
 	u32 region = zm_region_of(verify, start);
-	bool differs;
+	bool differs, known;
 
 	reinit_completion(&verify->begun);
 	switch (zm_verify_hold(zm->regions, &verify->op, region)) {
@@ -195,13 +195,19 @@ static void zm_look_again(struct zm_verify *verify, sector_t start,
 	zm_look_at(verify, start, len);
 	differs = !verify->source.error && zm_differs(verify, 0, len);
 
-	/* A destination that fails has lost more than this. */
-	if (!zm_read_dest_end(zm->regions, &verify->op) || verify->source.error)
+	/*
+	 * A destination that fails has lost more than this. And what this has waited for,
+	 * or a user's mark, may have made the region dirty.
+	 */
+	known = !verify->source.error &&
+		zm_read_dest_end(zm->regions, &verify->op) &&
+		zm_read_dest(zm->regions, &verify->op);
+	if (!known)
 		zm_unverified(verify, region);
 	else if (differs)
 		zm_found(verify, region);
 	zm_op_ended(zm, zm_verify_release(zm->regions, &verify->op,
-					  differs && verify->repair));
+					  known && differs && verify->repair));
 }
 
 /*
@@ -260,6 +266,9 @@ static sector_t zm_verify_piece(struct zm_verify *verify)
 	sector_t next;
 
 	while (verify->at < verify->end && zm_verify_runs(verify)) {
+		/* Once the destination has taken over there is nothing to compare. */
+		if (zm_dest_failed(zm->regions) || zm_source_gone(zm->regions))
+			return 0;
 		op.start = verify->at;
 		op.end = min(round_down(op.start, most) + most, verify->end);
 		if (zm_read_dest(zm->regions, &op))
@@ -271,8 +280,6 @@ static sector_t zm_verify_piece(struct zm_verify *verify)
 		op.end = min3(op.end, next, verify->end);
 		if (zm_read_dest(zm->regions, &op))
 			return op.end - op.start;
-		if (zm_dest_failed(zm->regions))
-			return 0;
 		zm_unverified(verify, zm_region_of(verify, op.start));
 		WRITE_ONCE(verify->at, min(next, verify->end));
 		cond_resched();
@@ -479,6 +486,8 @@ void zm_verify_exit(struct zmirror *zm)
 
 	if (!verify)
 		return;
+	/* A message may have come between the last suspend and the removal. */
+	cancel_work_sync(&verify->work);
 	if (verify->io)
 		dm_io_client_destroy(verify->io);
 	vfree(verify->dest.buffer);

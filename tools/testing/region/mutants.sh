@@ -250,7 +250,7 @@ mutant "regions under copy are compared" \
 mutant "a failed destination is compared" \
 	'/^enum zm_again zm_verify_hold/,/^}/s/zm_may_copy\(zr, bucket, &generation\)/(zm_may_copy(zr, bucket, \&generation) || true)/'
 mutant "what differs stays clean" \
-	'/^unsigned int zm_verify_release/,/^}/s/if \(copy && zm_set_dirty.*/if (0)/'
+	'/^unsigned int zm_verify_release/,/^}/s/zm_set_dirty\(.*/;/'
 mutant "what differs stays zero" \
 	'/^unsigned int zm_verify_release/,/^}/s/zm_clear_zero\(.*/;/'
 mutant "who waits for a comparison waits for ever" \
@@ -333,7 +333,12 @@ mutant "changes are known after the legs change places" \
 	's/zr->changed = NULL;/zr->changed = kvcalloc(zr->nr_chunks, 8, 0);/'
 mutant "a flush is needed when the legs have changed places" \
 	'/^void zm_legs_exchange/,/^}/s/zm_flush_end\(zr, &flush\);//'
-
+mutant "a copy takes no notice of a mark" \
+	's/op->raced \|= op->touch & regions;/;/'
+mutant "who compares does not tell that the region is dirty" \
+	'/^unsigned int zm_verify_release/,/^}/s/if \(zr->dirty.*/if (copy)/'
+mutant "a discard goes where it must not once the source is gone" \
+	's/if \(op->kind == ZM_OP_DISCARD && op->source_only\)/if (0)/'
 
 echo "1..$nr"
 echo "# $((nr - failed)) of $nr mutants were found"

@@ -80,6 +80,7 @@ struct copy {
 	bool read_fails;
 	bool write_fails;
 	u64 mixed;
+	u64 marked;		/* of these, those that the user has marked meanwhile */
 	u64 data;		/* regions with data in them, once read */
 	u64 again;		/* regions that raced */
 	u32 again_chunk;
@@ -546,12 +547,14 @@ static void gone_begun(struct request *r)
 
 	if (!op->legs) {
 		counts[N_NOOP]++;
-		if (op->kind != ZM_OP_ZEROES || !op->droppable || !op->skipped)
+		if (op->kind == ZM_OP_DISCARD ? !op->source_only :
+		    op->kind != ZM_OP_ZEROES || !op->droppable || !op->skipped)
 			broken(3, "a request is dropped");
 		r->phase = FREE;
 		return;
 	}
-	if (op->legs != ZM_DEST)
+	if (op->legs != ZM_DEST ||
+	    (op->kind == ZM_OP_DISCARD && op->source_only))
 		broken(3, "a request does not go to the destination alone");
 	if (op->touch & ~w.zr->dirty[op->chunk])
 		broken(3, "a request for the destination alone leaves regions clean");
@@ -937,6 +940,7 @@ static void request_steps(struct request *r)
 static void copy_begun(struct copy *c)
 {
 	c->mixed = begun(&c->op, c->serial);
+	c->marked = 0;
 	note("copy %llu%s: regions %#llx of chunk %u",
 	     (unsigned long long)c->serial, c->op.hold ? ", held" : "",
 	     (unsigned long long)c->op.touch, c->op.chunk);
@@ -1131,7 +1135,7 @@ static void verify_ends(struct copy *c)
 	ending_copy = c;
 	ended = zm_verify_release(w.zr, op, copy);
 	check_bits(chunk, 0, 0, "the end of a comparison");
-	check_ended(ended, let_go, 0, 0);
+	check_ended(ended, let_go, chunk, regions);
 	if (copy && !let_go && (~w.zr->dirty[chunk] & regions))
 		broken(1, "a region that differs is clean");
 	if (copy && !let_go && (w.zr->zero[chunk] & regions))
@@ -1263,7 +1267,7 @@ static void copy_ends(struct copy *c)
 		       (unsigned long long)raced);
 	if (!let_go && (clean & w.zr->dirty[chunk]))
 		broken(5, "what was copied stays dirty");
-	if (hold && raced)
+	if (hold && (raced & ~c->marked))
 		broken(4, "a held copy raced");
 	if (!hold) {
 		c->again = one_in(10) ? 0 : raced;
@@ -1448,6 +1452,26 @@ static void forget(void)
 	}
 }
 
+/* What is marked while it is copied is not what the copy makes of it. */
+static void mark_copies(u32 first, u32 end)
+{
+	u32 i, bit;
+
+	for (i = 0; i < MAX_COPIES; i++) {
+		struct copy *c = &w.copies[i];
+
+		if (c->phase != MOVING && c->phase != WRITING)
+			continue;
+		for (bit = 0; bit < 64; bit++) {
+			u32 region = 64 * c->op.chunk + bit;
+
+			if ((c->op.touch >> bit & 1) && region >= first && region < end)
+				c->marked |= 1ULL << bit;
+		}
+		c->mixed |= c->marked;
+	}
+}
+
 /* A mark does what it says, to the regions from @first on, and to no others. */
 static void mark_regions(enum zm_mark mark, u32 first, u32 end)
 {
@@ -1459,6 +1483,8 @@ static void mark_regions(enum zm_mark mark, u32 first, u32 end)
 	counts[N_MARK]++;
 	remember();
 	ended = zm_regions_mark(w.zr, mark, first, end);
+	if (mark == ZM_MARK_DIRTY || mark == ZM_MARK_NONZERO)
+		mark_copies(first, end);
 	for (region = 0; region < w.regions; region++) {
 		bool in = region >= first && region < end;
 		u32 chunk = region / 64, bit = region % 64;

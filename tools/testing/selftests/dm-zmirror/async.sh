@@ -214,4 +214,24 @@ zm_test "switching both ways under fio with verify" t_switching
 
 zm_test "auto: sync when little is left" t_auto
 zm_test "auto: in sync, however much is written" t_auto_converges
+
+# What cannot be read is no reason to stay in async mode, when all else is there.
+t_auto_left_out()
+{
+	new_broken_pair copy_mode:auto on_source_error:skip paused || return
+	dm_swap src "0 1000 linear ${DISK[src]} 0;1000 8 error;1008 31760 linear ${DISK[src]} 1008" ||
+		return
+	message m resume
+	wait_state m degraded || return
+	message m resume
+	wait_state m degraded || return
+	rest 0.5
+	message m pause
+	must io "$ZM_DEV/m" write:1310720:65536
+	message m list dirty
+	expect_eq "dirty regions" "$ZM_ANSWER" 7
+	mend src
+	legs_are_equal
+}
+zm_test "auto: in sync mode, but for what is left out" t_auto_left_out
 zm_run

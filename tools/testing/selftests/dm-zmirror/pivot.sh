@@ -104,6 +104,62 @@ t_refuses()
 }
 zm_test "out of sync, it does not" t_refuses
 
+# A pivot in the background, on a destination that takes so long for a flush; meanwhile
+# there is a write to the first region.
+pivot_and_write() # MILLISECONDS
+{
+	local begin=$EPOCHREALTIME end pivot
+
+	dmsetup message "$ZM_ID-m" 0 pivot 2> /dev/null &
+	pivot=$!
+	rest "$(awk -v ms="$1" 'BEGIN { print ms / 2000 }')"
+	must io "$ZM_DEV/m" write:0:4096
+	wait "$pivot" && wrong "the destination takes over with a dirty region"
+	end=$EPOCHREALTIME
+	TOOK=$(((${end/./} - ${begin/./}) / 1000))
+}
+
+# While it is decided resync begins nothing. Here it is to copy the region once more just
+# then, for the copy that is under way ends before the write does.
+t_goes_on()
+{
+	local ms=$((400 * ZM_SLOWER))
+
+	need_target delay && new_pair || return
+	message m set copy_mode async
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 0 ${DISK[src]} 0 $((3 * ms))" ||
+		return
+	pivot_and_write $ms
+	wait_sync m
+	dm_swap dst "${WELL[dst]}" && dm_swap src "${WELL[src]}" || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+zm_test "resync goes on when it did not" t_goes_on
+
+# A copy that waits for its rate has all requests wait, and gives up: here it would be for
+# 16 seconds.
+t_rate()
+{
+	local ms=$((500 * ZM_SLOWER))
+
+	need_target delay && new_leg src && new_leg dst || return
+	must fill "$ZM_DEV/src" 65536 && must fill "$ZM_DEV/dst" 65536 || return
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 2048 nosync rate:64 \
+		copy_mode:async || return
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
+		return
+	pivot_and_write $ms
+	expect_le "ms of a pivot" "$TOOK" $((8 * ms))
+	status_of m
+	expect_eq "state" "${ZM_ST[state]}" resync
+	message m set rate 0
+	wait_sync m
+	dm_swap dst "${WELL[dst]}" || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+zm_test "a slow rate does not hold all up" t_rate
+
 # What was copied and not flushed could be lost, and the source be gone.
 t_flush()
 {

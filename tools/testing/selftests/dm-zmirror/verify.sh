@@ -281,4 +281,18 @@ log_has() # TEXT
 }
 zm_test "a destination that fails meanwhile" t_dest_fails
 
+# The old source is not read any more.
+t_pivots()
+{
+	new_broken_pair scan_rate:4096 && wait_sync m || return
+	message m verify
+	rest 0.5
+	message m pivot
+	wait_until "verify ends" 30 log_has 'verify given up' || return
+	status_of m
+	expect_le "regions compared" "${ZM_ST[verify]%/*}" 200
+	expect_eq "regions not compared" "${ZM_ST[unverified]}" 0
+}
+zm_test "the destination takes over meanwhile" t_pivots
+
 zm_run
