@@ -268,4 +268,23 @@ void zm_dest_error(struct zmirror *zm, u32 generation, blk_status_t status);
  */
 void zm_op_ended(struct zmirror *zm, unsigned int ended);
 
+/**
+ * zm_retry_later - try a destination that failed again, after a while
+ * @zm: the mirror
+ *
+ * Does nothing without ``on_dest_error:retry``, while it is suspended, or when the
+ * destination is well.
+ *
+ * Context: any.
+ */
+void zm_retry_later(struct zmirror *zm);
+
+/**
+ * zm_attach - use a destination again that has failed
+ * @zm: the mirror, whose event_work has ended: what was lost is known
+ *
+ * Context: any.
+ */
+void zm_attach(struct zmirror *zm);
+
 #endif

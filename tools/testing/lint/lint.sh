@@ -178,11 +178,12 @@ rst()
 # What the manual does not name, nobody finds.
 manual_complete()
 {
-	local source=drivers/md/dm-zmirror-target.c word
+	local word
 
 	{
-		sed -n 's/^\t{ "\([a-z_]*\):\{0,1\}", .*/\1/p' "$source"
-		grep -oE '(^|[" ])[a-z_]+:%(u|lld)' "$source" |
+		sed -n 's/^\t{ "\([a-z_]*\):\{0,1\}", .*/\1/p' \
+			drivers/md/dm-zmirror-feature.c
+		grep -oE '(^|[" ])[a-z_]+:%(u|lld)' drivers/md/dm-zmirror-message.c |
 			sed 's/[" ]*\([a-z_]*\):.*/\1/; /^jobs$/d'
 		sed -n 's/.*MODULE_WITH_PARM(\([a-z_]*\),.*/\1/p
 			s/.*THROTTLE_WITH_MODULE_PARM(\([a-z_]*\),.*/\1/p' \

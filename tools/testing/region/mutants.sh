@@ -226,7 +226,7 @@ mutant "who raced with an error is left out" \
 mutant "clean regions are left out" \
 	'/^u32 zm_copy_unread/,/^}/s/ & zr->dirty\[op->chunk\]//'
 mutant "what was left out is counted again" \
-	'/^u32 zm_copy_unread/,/^}/{s/ & ~op->raced &$/ \& ~op->raced;/;s/^\t *~zr->unread\[op->chunk\];//}'
+	'/^u32 zm_copy_unread/,/^}/{s/ & ~op->raced &$/ \& ~op->raced;/;s/^\t *~zm_unread\(zr, op->chunk\);//}'
 mutant "what becomes clean stays left out" \
 	's/zm_clear_unread\(zr, chunk, old\);//'
 mutant "what is left out is never forgotten" \

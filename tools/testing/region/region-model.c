@@ -955,6 +955,9 @@ static void copy_begun(struct copy *c)
 	c->data = 0;
 	c->stride = pick_stride(c->op.end - c->op.start);
 	c->read_fails = one_in(w.zr->unread ? 20 : 150);
+	/* What one job could not read another one seldom can. */
+	if (w.zr->unread && (c->op.touch & w.zr->unread[c->op.chunk]))
+		c->read_fails = !one_in(4);
 	c->write_fails = one_in(150);
 	set_busy(&c->op, 1);
 }

@@ -130,7 +130,7 @@ t_goes_on()
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
 		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 0 ${DISK[src]} 0 $((3 * ms))" ||
 		return
-	pivot_and_write $ms
+	pivot_and_write "$ms"
 	wait_sync m
 	dm_swap dst "${WELL[dst]}" && dm_swap src "${WELL[src]}" || return
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
@@ -149,7 +149,7 @@ t_rate()
 		copy_mode:async || return
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
 		return
-	pivot_and_write $ms
+	pivot_and_write "$ms"
 	expect_le "ms of a pivot" "$TOOK" $((8 * ms))
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" resync
