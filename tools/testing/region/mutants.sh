@@ -260,7 +260,7 @@ mutant "a comparison that differs does not tell" \
 mutant "a mark stops before its last chunk" \
 	'/^unsigned int zm_regions_mark/,/^}/s/<= \(end - 1\)/< (end - 1)/'
 mutant "a mark goes one too far" \
-	's/zm_span\(first, end - 1, chunk\)\);/zm_span(first, end, chunk));/'
+	's/regions = zm_span\(first, end - 1, chunk\);/regions = zm_span(first, end, chunk);/'
 mutant "a span begins with its word" \
 	's/unsigned int from = first > base .*/unsigned int from = 0;/'
 mutant "what is marked dirty is not told" \
