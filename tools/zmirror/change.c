@@ -3,6 +3,7 @@
  * What all verbs that change devices do alike; see change.h.
  */
 #include "change.h"
+#include "format.h"
 #include "zmirror.h"
 
 #include <errno.h>
@@ -105,6 +106,23 @@ void zm_hold_signals(void)
 	sigprocmask(SIG_BLOCK, &set, &kept);
 }
 
+/* One that is ignored waits as well, until it is let come. */
+bool zm_signal_waits(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction action;
+	sigset_t waiting;
+	size_t i;
+
+	if (sigpending(&waiting))
+		return false;
+	for (i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (sigismember(&waiting, ends[i]) == 1 &&
+		    !sigaction(ends[i], NULL, &action) && action.sa_handler != SIG_IGN)
+			return true;
+	return false;
+}
+
 void zm_let_signals(void)
 {
 	if (!--held)
@@ -124,13 +142,14 @@ bool zm_is_mirror(const struct zm_table *table)
 
 /*
  * Targets that pass requests on and keep nothing: or, as a thin volume, keep it in one
- * place for all who have the volume open.
+ * place for all who have the volume open. Those are not that messages have told something
+ * which is not in their table, as switch and dust.
  */
 static bool is_stateless(const char *type)
 {
 	static const char * const types[] = {
 		"linear", "striped", "crypt", "thin", "error", "zero", "delay",
-		"flakey", "unstriped", "switch", "dust",
+		"flakey", "unstriped",
 	};
 	size_t i;
 
@@ -223,7 +242,9 @@ static bool is_ours(const struct zm_table *table, const struct zm_dev *origin)
 static int drop_loaded(const struct zm_dev *dev, const struct zm_dev *origin)
 {
 	struct zm_table loaded = { 0 };
+	struct zm_plan plan = { 0 };
 	bool ours;
+	int code;
 
 	if (!dev->inactive)
 		return ZM_OK;
@@ -232,11 +253,27 @@ static int drop_loaded(const struct zm_dev *dev, const struct zm_dev *origin)
 	if (!ours) {
 		zm_error(ZM_REFUSED, "%s has a table loaded that is not live, by somebody else",
 			 dev->name);
-		zm_hint("if nobody is at work on it: dmsetup clear '%s'", dev->name);
+		zm_hint("if nobody is at work on it: dmsetup clear %s",
+			zm_word(dev->name));
 		return ZM_REFUSED;
 	}
 	zm_note("dropping the table that a command left loaded for %s", dev->name);
-	return zm_options.dry_run ? ZM_OK : zm_dm_clear(dev->name);
+	zm_plan_clear(&plan, "clean.clear", dev->name);
+	code = zm_plan_run(&plan, NULL);
+	zm_plan_free(&plan);
+	return code;
+}
+
+static int remove_origin(const struct zm_dev *origin)
+{
+	struct zm_plan plan = { 0 };
+	int code;
+
+	zm_note("removing %s, which a command left behind", origin->name);
+	zm_plan_remove(&plan, "clean.remove", origin->name);
+	code = zm_plan_run(&plan, NULL);
+	zm_plan_free(&plan);
+	return code;
 }
 
 int zm_clean_up(const struct zm_dev *dev)
@@ -258,8 +295,7 @@ int zm_clean_up(const struct zm_dev *dev)
 			 origin.name, dev->name);
 		return ZM_REFUSED;
 	}
-	zm_note("removing %s, which a command left behind", origin.name);
-	return zm_options.dry_run ? ZM_OK : zm_dm_remove(origin.name);
+	return remove_origin(&origin);
 }
 
 int zm_put_back(const char *name, const struct zm_table *table)
@@ -285,6 +321,6 @@ int zm_put_back(const char *name, const struct zm_table *table)
 	if (!code)
 		code = zm_dm_resume(name);
 	if (code)
-		zm_hint("%s may be suspended: dmsetup info '%s'", name, name);
+		zm_hint("%s may be suspended: dmsetup info %s", name, zm_word(name));
 	return code;
 }

@@ -47,6 +47,9 @@ void zm_unlock(void);
  */
 void zm_hold_signals(void);
 
+/** zm_signal_waits - whether one that ends the program is kept back */
+bool zm_signal_waits(void);
+
 /** zm_let_signals - let those that were kept come */
 void zm_let_signals(void);
 

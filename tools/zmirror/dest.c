@@ -3,6 +3,7 @@
  * What is found out about a destination; see dest.h.
  */
 #include "dest.h"
+#include "format.h"
 #include "scsi.h"
 #include "zmirror.h"
 
@@ -14,6 +15,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -359,6 +361,16 @@ static void look_at_thin(const struct zm_dev *dev, struct zm_dest *dest)
 	zm_table_free(&status);
 }
 
+/* Another file may have the name by now, here or for whoever made the device. */
+static bool is_backing_file(int loop, int file)
+{
+	struct loop_info64 info;
+	struct stat st;
+
+	return !ioctl(loop, LOOP_GET_STATUS64, &info) && !fstat(file, &st) &&
+	       info.lo_device == st.st_dev && info.lo_inode == st.st_ino;
+}
+
 /*
  * Whether the file of a loop device has no data where the device is. What is in the
  * device's page cache is written to the file before; what is in the file's, it counts
@@ -373,7 +385,7 @@ static bool loop_is_hole(const struct zm_dest *dest)
 	off_t data;
 
 	back = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
-	if (fd >= 0 && back >= 0 && !fsync(fd)) {
+	if (fd >= 0 && back >= 0 && is_backing_file(fd, back) && !fsync(fd)) {
 		data = lseek(back, offset, SEEK_DATA);
 		hole = data < 0 ? errno == ENXIO :
 		       (uint64_t)data >= offset + dest->sectors * SECTOR;
@@ -465,6 +477,16 @@ bool zm_dest_still_zero(const struct zm_dest *dest)
 	return same;
 }
 
+/* What is elsewhere is not asked: a file on a server that is gone would not answer. */
+static bool leads_to_dev(const char *path)
+{
+	static const char dev[] = "/dev/";
+	char target[sizeof(dev)];
+
+	return readlink(path, target, sizeof(target)) >= (ssize_t)strlen(dev) &&
+	       !memcmp(target, dev, strlen(dev));
+}
+
 /*
  * Device-mapper counts who has a device open, in whatever way; of other devices it is
  * seen by the processes.
@@ -479,7 +501,8 @@ static bool has_open(const char *pid, dev_t wanted)
 
 	while (dir && !found && (entry = readdir(dir))) {
 		path = zm_printf("%s/%s", folder, entry->d_name);
-		found = !stat(path, &st) && S_ISBLK(st.st_mode) && st.st_rdev == wanted;
+		found = leads_to_dev(path) && !stat(path, &st) && S_ISBLK(st.st_mode) &&
+			st.st_rdev == wanted;
 		free(path);
 	}
 	if (dir)
@@ -548,7 +571,7 @@ int zm_dest_find(const char *arg, dev_t *number)
 	if (!S_ISBLK(st.st_mode)) {
 		zm_error(ZM_NOT_FOUND, "%s is not a block device", arg);
 		if (S_ISREG(st.st_mode))
-			zm_hint("for a file: losetup --find --show '%s'", arg);
+			zm_hint("for a file: losetup --find --show %s", zm_word(arg));
 		return ZM_NOT_FOUND;
 	}
 	*number = st.st_rdev;

@@ -160,6 +160,22 @@ bool zm_table_equal(const struct zm_table *a, const struct zm_table *b)
 	return true;
 }
 
+bool zm_table_linear(const struct zm_table *table, dev_t *dev)
+{
+	char *params, *offset;
+	bool is;
+
+	if (table->nr != 1 || strcmp(table->targets[0].type, "linear"))
+		return false;
+	params = zm_strdup(table->targets[0].params);
+	offset = params + strcspn(params, " ");
+	is = !strcmp(offset, " 0");
+	*offset = '\0';
+	is = is && zm_dev_parse(params, dev);
+	free(params);
+	return is;
+}
+
 /*
  * ------------------------------------------------------------------------
  * Tasks

@@ -70,6 +70,15 @@ uint64_t zm_table_sectors(const struct zm_table *table);
 bool zm_table_equal(const struct zm_table *a, const struct zm_table *b);
 
 /**
+ * zm_table_linear - whether a table is one linear target, from the start of a device
+ * @table: the table
+ * @dev: the device's number goes there
+ *
+ * So it is after a pivot.
+ */
+bool zm_table_linear(const struct zm_table *table, dev_t *dev);
+
+/**
  * zm_dm_lookup - look up a device by its name
  * @name: its name
  * @dev: is filled

@@ -230,14 +230,20 @@ static bool is_signed(const struct zm_doctor *doctor, const char *path)
 	return is;
 }
 
-/* The list of the machine's owner has certificates as they are. */
-static bool is_enrolled(const struct zm_doctor *doctor, const char *key)
+/*
+ * The list of the machine's owner has certificates as they are. Only root may read it, and
+ * not every firmware has it. Returns 1 or 0, or -1 when it cannot be seen.
+ */
+static int is_enrolled(const struct zm_doctor *doctor, const char *key)
 {
 	struct text cert, list;
-	bool is = read_file(doctor, key, &cert) && cert.len;
+	bool readable = read_file(doctor, key, &cert) && cert.len;
+	int is = -1;
 
-	is = read_file(doctor, "/sys/firmware/efi/mok-variables/MokListRT", &list) &&
-	     is && memmem(list.bytes, list.len, cert.bytes, cert.len);
+	readable = read_file(doctor, "/sys/firmware/efi/mok-variables/MokListRT", &list) &&
+		   readable;
+	if (readable)
+		is = !!memmem(list.bytes, list.len, cert.bytes, cert.len);
 	free(cert.bytes);
 	free(list.bytes);
 	return is;
@@ -246,6 +252,7 @@ static bool is_enrolled(const struct zm_doctor *doctor, const char *key)
 static int check_key(const struct zm_doctor *doctor, const char *path)
 {
 	static const char key[] = "/var/lib/dkms/mok.pub";
+	int enrolled;
 
 	if (!is_signed(doctor, path))
 		return tell_missing("a signature of the module, which Secure Boot wants",
@@ -255,7 +262,13 @@ static int check_key(const struct zm_doctor *doctor, const char *path)
 			      "if modprobe dm-zmirror fails: mokutil --import YOUR-KEY, and boot again");
 		return 0;
 	}
-	if (!is_enrolled(doctor, key))
+	enrolled = is_enrolled(doctor, key);
+	if (enrolled < 0) {
+		tell_optional("Secure Boot is on, and whether it takes the key of DKMS cannot be seen",
+			      "as root: mokutil --test-key /var/lib/dkms/mok.pub");
+		return 0;
+	}
+	if (!enrolled)
 		return tell_missing("the key of DKMS among those that Secure Boot takes",
 				    "mokutil --import /var/lib/dkms/mok.pub, and boot again");
 	tell_ok("Secure Boot: the module is signed, and the key of DKMS is enrolled");
@@ -323,19 +336,18 @@ int zm_doctor(const struct zm_doctor *doctor)
 
 static void check_mirror(const struct zm_mirror *mirror)
 {
-	char *name;
+	struct zm_lvm_move move;
 
-	if (!zm_lvm_is_begun(&mirror->dev, &name))
+	if (zm_lvm_find_begun(mirror, &move) || !move.old_name)
 		return;
-	printf("begun     %s: zmirror migrate --lvm has ended early, and LVM calls its old place %s\n",
-	       mirror->dev.name, name);
-	fputs("          to finish: zmirror migrate --lvm", stdout);
-	zm_print_word(mirror->dev.name);
-	zm_print_word(mirror->dest.name);
-	fputs("\n          to give it up: zmirror cancel", stdout);
-	zm_print_word(mirror->dev.name);
-	putchar('\n');
-	free(name);
+	printf("begun     %s: zmirror migrate --lvm has ended early, and LVM calls its old place %s/%s\n",
+	       mirror->dev.name, move.source.vg, move.source.name);
+	printf("          to finish: zmirror migrate --lvm %s %s\n",
+	       zm_word(mirror->dev.name), zm_word(mirror->dest.name));
+	if (!zm_has_pivoted(mirror))
+		printf("          to give it up: zmirror cancel %s\n",
+		       zm_word(mirror->dev.name));
+	zm_lvm_free(&move);
 }
 
 static void check_mirrors(void)

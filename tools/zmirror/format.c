@@ -618,21 +618,50 @@ char *zm_legend(bool utf8)
 	return legend;
 }
 
-void zm_print_word(const char *word)
+static bool zm_is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+/*
+ * Within '...' but for what a terminal would take for an order: that stands in $'...'.
+ */
+static char *zm_quote(const char *word)
+{
+	char *quoted = zm_alloc(4 * strlen(word) + 4), *at = quoted;
+	bool control = false;
+	const char *c;
+
+	for (c = word; *c; c++)
+		control |= zm_is_control(*c);
+	at += sprintf(at, control ? "$'" : "'");
+	for (c = word; *c; c++)
+		if (zm_is_control(*c))
+			at += sprintf(at, "\\%03o", (unsigned char)*c);
+		else if (control && strchr("\\'", *c))
+			at += sprintf(at, "\\%c", *c);
+		else
+			at += sprintf(at, *c == '\'' ? "'\\''" : "%c", *c);
+	*at = '\'';
+	return quoted;
+}
+
+const char *zm_word(const char *word)
 {
 	static const char plain[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 		"-_./:+,@%=";
+	static char *ring[8];
+	static size_t next;
+	char **at = &ring[next++ % (sizeof(ring) / sizeof(*ring))];
 
-	if (*word && strspn(word, plain) == strlen(word)) {
-		printf(" %s", word);
-		return;
-	}
-	fputs(" '", stdout);
-	for (; *word; word++)
-		if (*word == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar(*word);
-	putchar('\'');
+	free(*at);
+	*at = *word && strspn(word, plain) == strlen(word) ? zm_strdup(word) :
+							     zm_quote(word);
+	return *at;
+}
+
+void zm_print_word(const char *word)
+{
+	printf(" %s", zm_word(word));
 }

@@ -267,6 +267,14 @@ const char *zm_glyph(enum zm_cell cell, bool utf8);
 /** zm_legend - what the glyphs mean, to be freed */
 char *zm_legend(bool utf8);
 
+/**
+ * zm_word - one word as a shell reads it, in quotes if need be
+ * @word: the word, such as a name in a command that users are told
+ *
+ * Return: it, which stays until the eighth call after this one.
+ */
+const char *zm_word(const char *word);
+
 /** zm_print_word - a blank, and one word as a shell reads it, in quotes if need be */
 void zm_print_word(const char *word);
 

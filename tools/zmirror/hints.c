@@ -196,14 +196,16 @@ bool zm_thin_mapped(const char *line, uint64_t chunk, struct zm_ranges *ranges)
 
 /*
  * A signal that the user sends to all ends thin_dump, whereas the caller may hold its
- * own back until the snapshot is released.
+ * own back until the snapshot is released. That of Ctrl-Z does not stop it, for the caller
+ * would wait for it with the terminal.
  */
 static void take_signals(posix_spawnattr_t *attributes)
 {
-	sigset_t none;
+	sigset_t stop;
 
-	sigemptyset(&none);
-	posix_spawnattr_setsigmask(attributes, &none);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	posix_spawnattr_setsigmask(attributes, &stop);
 	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK);
 }
 
@@ -332,14 +334,20 @@ static int find_pool(dev_t number, struct pool *pool)
 }
 
 /* Many volumes of a pool may be started at the same time. */
-static int lock_pool(dev_t number, struct pool *pool)
+static int open_mark(dev_t number, struct pool *pool)
 {
-	int tries = POOL_TRIES;
 	char name[48];
 
 	snprintf(name, sizeof(name), "snapshot-%u:%u", major(number), minor(number));
 	pool->mark = zm_run_file(name);
-	if (pool->mark < 0)
+	return pool->mark < 0 ? ZM_FAILED : ZM_OK;
+}
+
+static int lock_pool(dev_t number, struct pool *pool)
+{
+	int tries = POOL_TRIES;
+
+	if (open_mark(number, pool))
 		return ZM_FAILED;
 	while (flock(pool->mark, LOCK_EX | LOCK_NB)) {
 		if (!tries--)
@@ -377,36 +385,47 @@ static int set_mark(const struct pool *pool, const char *root)
 
 static int release_snapshot(const struct pool *pool)
 {
-	int code = zm_dm_message(pool->name, "release_metadata_snap", NULL);
+	struct zm_plan plan = { 0 };
+	int code;
 
+	zm_plan_message(&plan, "hints.release", pool->name, "release_metadata_snap");
+	code = zm_plan_run(&plan, NULL);
+	zm_plan_free(&plan);
+	if (zm_options.dry_run)
+		return ZM_OK;
 	if (!code)
 		return set_mark(pool, "");
-	zm_hint("to release it: dmsetup message '%s' 0 release_metadata_snap",
-		pool->name);
+	zm_hint("to release it: dmsetup message %s 0 release_metadata_snap",
+		zm_word(pool->name));
 	return code;
 }
 
-/*
- * One that a command of ours left behind is old: what was mapped since is not in it. A
- * command that died before it knew its block has left PENDING.
- */
+/* A command that died before it knew the block of its snapshot has left PENDING. */
+static bool is_marked(const struct pool *pool, const char *root)
+{
+	char mark[24] = "";
+
+	return pread(pool->mark, mark, sizeof(mark) - 1, 0) > 0 &&
+	       (!strcmp(root, mark) || !strcmp(mark, PENDING));
+}
+
+/* One that a command of ours left behind is old: what was mapped since is not in it. */
 static int drop_left(const struct pool *pool)
 {
-	char root[24], mark[24] = "";
+	char root[24];
 	int code = held_root(pool, root);
 
 	if (code || !strcmp(root, "-"))
 		return code;
-	if (pread(pool->mark, mark, sizeof(mark) - 1, 0) > 0 &&
-	    (!strcmp(root, mark) || !strcmp(mark, PENDING))) {
+	if (is_marked(pool, root)) {
 		zm_note("releasing a snapshot of the metadata of %s, which a command left behind",
 			pool->name);
 		return release_snapshot(pool);
 	}
 	zm_error(ZM_FAILED, "somebody else has a snapshot of the metadata of %s",
 		 pool->name);
-	zm_hint("if nobody has: dmsetup message '%s' 0 release_metadata_snap",
-		pool->name);
+	zm_hint("if nobody has, and it is of before a power cut: dmsetup message %s 0 release_metadata_snap",
+		zm_word(pool->name));
 	return ZM_FAILED;
 }
 
@@ -462,6 +481,25 @@ int zm_hints_pool(const struct zm_table *table, struct zm_ranges *zero)
 		close(pool.mark);
 	free(pool.metadata);
 	return code;
+}
+
+/* One that reads the pool at this moment sees to it itself. */
+void zm_hints_drop_left(const struct zm_table *table)
+{
+	struct pool pool = { .metadata = NULL, .mark = -1 };
+	unsigned int ma = 0, mi = 0;
+	char root[24];
+
+	if (!zm_hints_possible(table))
+		return;
+	sscanf(table->targets[0].params, "%u:%u", &ma, &mi);
+	if (!find_pool(makedev(ma, mi), &pool) && !open_mark(makedev(ma, mi), &pool) &&
+	    !flock(pool.mark, LOCK_EX | LOCK_NB) && !held_root(&pool, root) &&
+	    strcmp(root, "-") && is_marked(&pool, root))
+		release_snapshot(&pool);
+	if (pool.mark >= 0)
+		close(pool.mark);
+	free(pool.metadata);
 }
 
 /*
@@ -535,7 +573,8 @@ static int hint(const struct zm_mirror *mirror, const char *path)
 		code = zm_hints_send(mirror, &zero);
 	zm_ranges_free(&zero);
 	if (!code && !zm_options.dry_run && !strcmp(mirror->status.state, "paused"))
-		zm_hint("to have it resync now: zmirror resume '%s'", mirror->dev.name);
+		zm_hint("to have it resync now: zmirror resume %s",
+			zm_word(mirror->dev.name));
 	return code;
 }
 

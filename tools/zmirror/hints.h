@@ -72,6 +72,15 @@ bool zm_hints_possible(const struct zm_table *table);
 int zm_hints_pool(const struct zm_table *table, struct zm_ranges *zero);
 
 /**
+ * zm_hints_drop_left - release the snapshot that a command which was killed has reserved
+ * @table: the source's table; nothing is done where its pool has none, or somebody else's
+ *
+ * What goes wrong is told, and is no failure: the snapshot is in nobody's way but that of
+ * others who want one.
+ */
+void zm_hints_drop_left(const struct zm_table *table);
+
+/**
  * zm_hints_send - tell a mirror
  * @mirror: the mirror
  * @zero: what its source has as zeroes

@@ -3,6 +3,7 @@
  * LVM, which is to know where its volumes are; see lvm.h.
  */
 #include "lvm.h"
+#include "format.h"
 #include "zmirror.h"
 
 #include <errno.h>
@@ -100,7 +101,8 @@ static int ended_well(pid_t pid)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-static int run_lvm(const char *const *words, char **answer)
+/* What goes wrong is not told with @quiet. */
+static int run_lvm_quietly(const char *const *words, char **answer, bool quiet)
 {
 	int out[2], err[2], r;
 	char *said, *complaint;
@@ -120,10 +122,13 @@ static int run_lvm(const char *const *words, char **answer)
 	close(out[0]);
 	close(err[0]);
 	if (r) {
-		zm_error(ZM_FAILED, "cannot run lvm: %s", strerror(r));
+		if (!quiet)
+			zm_error(ZM_FAILED, "cannot run lvm: %s", strerror(r));
 		r = ZM_FAILED;
 	} else if (!ended_well(pid)) {
-		r = zm_error(ZM_FAILED, "%s has failed:\n%s", words[1], complaint);
+		if (!quiet)
+			zm_error(ZM_FAILED, "%s has failed:\n%s", words[1], complaint);
+		r = ZM_FAILED;
 	}
 	free(complaint);
 	if (!r && answer)
@@ -131,6 +136,11 @@ static int run_lvm(const char *const *words, char **answer)
 	else
 		free(said);
 	return r;
+}
+
+static int run_lvm(const char *const *words, char **answer)
+{
+	return run_lvm_quietly(words, answer, false);
 }
 
 /* Changes something, or prints it. @point is its fault point, see zm_fault(). */
@@ -185,22 +195,29 @@ bool zm_lvm_uuid(const struct zm_dev *dev, char *uuid)
 	return true;
 }
 
-int zm_lvm_parse(const char *line, struct zm_lv *lv)
+/* The first two fields of a line; returns what follows, or NULL having told why. */
+static const char *take_names(const char *line, struct zm_lv *lv)
 {
-	size_t vg, name;
+	size_t vg, name = 0;
 
 	line += strspn(line, " ");
 	vg = strcspn(line, "/\n");
-	if (!vg || line[vg] != '/')
-		return zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"",
-				line);
-	name = strcspn(line + vg + 1, "/\n");
-	if (!name || line[vg + 1 + name] != '/')
-		return zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"",
-				line);
+	if (vg && line[vg] == '/')
+		name = strcspn(line + vg + 1, "/\n");
+	if (!name || line[vg + 1 + name] != '/') {
+		zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"", line);
+		return NULL;
+	}
 	lv->vg = zm_printf("%.*s", (int)vg, line);
 	lv->name = zm_printf("%.*s", (int)name, line + vg + 1);
-	line += vg + name + 2;
+	return line + vg + name + 2;
+}
+
+int zm_lvm_parse(const char *line, struct zm_lv *lv)
+{
+	line = take_names(line, lv);
+	if (!line)
+		return ZM_FAILED;
 	if (*line && *line != '\n' && strncmp(line, "none", 4))
 		return zm_error(ZM_REFUSED, "the group %s is shared with other machines, which may have its volumes active",
 				lv->vg);
@@ -215,31 +232,60 @@ static void free_volume(struct zm_lv *lv)
 	free(lv->active);
 }
 
-/* The name that it was activated with is in its device's. */
-static int activated_as(const struct zm_dev *dev, struct zm_lv *lv)
+/* The names that it was activated with are in its device's; to be freed, or NULL. */
+static void split_name(const struct zm_dev *dev, char **vg, char **name)
 {
 	struct dm_pool *pool = dm_pool_create("names", 256);
-	char *vg = NULL, *name = NULL, *layer = NULL;
+	char *group = NULL, *volume = NULL, *layer = NULL;
+	bool split = pool && dm_split_lvm_name(pool, dev->name, &group, &volume, &layer) &&
+		     group && *group && volume && *volume && !*layer;
 
-	if (pool && dm_split_lvm_name(pool, dev->name, &vg, &name, &layer) &&
-	    name && *name && !*layer)
-		lv->active = zm_strdup(name);
+	*vg = split ? zm_strdup(group) : NULL;
+	*name = split ? zm_strdup(volume) : NULL;
 	if (pool)
 		dm_pool_destroy(pool);
+}
+
+static int activated_as(const struct zm_dev *dev, struct zm_lv *lv)
+{
+	char *vg;
+
+	split_name(dev, &vg, &lv->active);
+	free(vg);
 	return lv->active ? ZM_OK :
 	       zm_error(ZM_FAILED, "%s is no name of a volume of LVM's", dev->name);
 }
 
-/* Fields of a volume, with "/" between. */
-static int ask_lvs(const char *uuid, const char *fields, char **answer)
+/* Of one group; or, with NULL, of all. */
+static int ask_group(const char *vg, const char *select, const char *fields, char **answer)
 {
-	char *select = zm_printf("lv_uuid=%s", uuid);
 	const char *const words[] = {
 		"lvm", "lvs", "--noheadings", "--separator", "/", "-o", fields,
-		"--select", select, NULL
+		"--select", select, vg, NULL
 	};
-	int code = run_lvm(words, answer);
 
+	*answer = NULL;
+	return run_lvm_quietly(words, answer, vg);
+}
+
+/*
+ * Fields of a volume, with "/" between. Only its group is read, which may be one of many;
+ * all are if that has another name than when the volume was activated.
+ */
+static int ask_lvs(const struct zm_dev *dev, const char *uuid, const char *fields,
+		   char **answer)
+{
+	char *select = zm_printf("lv_uuid=%s", uuid), *vg, *name;
+	int code;
+
+	split_name(dev, &vg, &name);
+	code = ask_group(vg, select, fields, answer);
+	if (vg && (code || !(*answer)[strspn(*answer, " \n")])) {
+		free(*answer);
+		code = ask_group(NULL, select, fields, answer);
+	}
+	free(name);
+	free(vg);
 	free(select);
 	return code;
 }
@@ -252,7 +298,7 @@ static int find_volume(const struct zm_dev *dev, struct zm_lv *lv)
 	if (!zm_lvm_uuid(dev, uuid))
 		return zm_error(ZM_REFUSED, "%s is no volume of LVM's, which --lvm is for",
 				dev->name);
-	code = ask_lvs(uuid, "vg_name,lv_name,vg_lock_type", &answer);
+	code = ask_lvs(dev, uuid, "vg_name,lv_name,vg_lock_type", &answer);
 	if (code)
 		return code;
 	lv->uuid = zm_strdup(uuid);
@@ -261,13 +307,29 @@ static int find_volume(const struct zm_dev *dev, struct zm_lv *lv)
 	return code ? code : activated_as(dev, lv);
 }
 
+/* As find_volume(), also in a group that other machines have. */
+static int find_names(const struct zm_dev *dev, struct zm_lv *lv)
+{
+	char uuid[40], *answer;
+	int code;
+
+	if (!zm_lvm_uuid(dev, uuid))
+		return ZM_FAILED;
+	code = ask_lvs(dev, uuid, "vg_name,lv_name,lv_uuid", &answer);
+	if (code)
+		return code;
+	code = take_names(answer, lv) ? ZM_OK : ZM_FAILED;
+	free(answer);
+	return code ? code : activated_as(dev, lv);
+}
+
 /* Whether a group has a volume of a name, or cannot be asked. */
 static bool is_taken(const char *vg, const char *name)
 {
-	char *select = zm_printf("vg_name=%s && lv_name=%s", vg, name);
+	char *select = zm_printf("lv_name=%s", name);
 	const char *const words[] = {
 		"lvm", "lvs", "--all", "--noheadings", "-o", "lv_name",
-		"--select", select, NULL
+		"--select", select, vg, NULL
 	};
 	char *answer = NULL;
 	bool taken;
@@ -314,7 +376,7 @@ int zm_lvm_keep_pool(const struct zm_dev *dev)
 
 	if (!zm_lvm_uuid(dev, uuid))
 		return ZM_OK;
-	code = ask_lvs(uuid, "vg_name,pool_lv", &answer);
+	code = ask_lvs(dev, uuid, "vg_name,pool_lv", &answer);
 	if (code)
 		return code;
 	vg = answer + strspn(answer, " ");
@@ -511,43 +573,67 @@ int zm_lvm_undo(struct zm_lvm_move *move)
 	return code;
 }
 
-bool zm_lvm_is_begun(const struct zm_dev *source, char **name)
+bool zm_lvm_has_moved(const struct zm_dev *dev, struct zm_dev *to)
 {
-	struct zm_lv lv = { 0 };
+	struct zm_table table = { 0 };
 	char uuid[40];
-	bool begun;
+	dev_t number;
+	bool moved;
 
-	*name = NULL;
-	if (!zm_lvm_uuid(source, uuid))
-		return false;
-	begun = !find_volume(source, &lv) && is_old_name(&lv);
-	if (begun)
-		*name = zm_printf("%s/%s", lv.vg, lv.name);
-	free_volume(&lv);
-	return begun;
+	moved = !zm_dm_table(dev->name, &table) && zm_table_linear(&table, &number) &&
+		!zm_dm_lookup_dev(number, to) && zm_lvm_uuid(to, uuid);
+	zm_table_free(&table);
+	return moved;
 }
 
-/* The destination's group may be gone, which is no reason unless names were changed. */
-int zm_lvm_give_back(const struct zm_dev *source, const struct zm_dev *dest)
+int zm_lvm_refuse_moved(const struct zm_dev *source, const struct zm_dev *to)
 {
-	struct zm_lvm_move move;
+	struct zm_lvm_move move = { 0 };
+	const struct zm_lv *dest = &move.dest;
+
+	zm_error(ZM_REFUSED, "%s has moved to %s already: LVM can learn of another move only after it was deactivated and activated again",
+		 source->name, to->name);
+	if (look(source, to, &move)) {
+		zm_lvm_free(&move);
+		return ZM_REFUSED;
+	}
+	if (!source_is_done(&move)) {
+		zm_hint("LVM does not know of that one either, yet: zmirror migrate --lvm %s %s",
+			zm_word(source->name), zm_word(to->name));
+	} else {
+		zm_hint("when it is not in use any more:");
+		zm_hint("  lvchange -an %s/%s", move.source.vg, move.old_name);
+		zm_hint("  lvchange -an %s/%s; lvchange -ay %s/%s", dest->vg, dest->name,
+			dest->vg, dest->name);
+	}
+	zm_lvm_free(&move);
+	return ZM_REFUSED;
+}
+
+/*
+ * The old volume has its name also after a move that has come to its end, until it is
+ * deactivated; but then what the mirror began with is not its own place any more. The
+ * destination's group may be gone, which is no reason unless names were changed.
+ */
+int zm_lvm_find_begun(const struct zm_mirror *mirror, struct zm_lvm_move *move)
+{
+	struct zm_lv lv = { 0 };
+	struct zm_dev dest, to;
 	char uuid[40];
 	int code;
 
-	if (!zm_lvm_uuid(source, uuid) || !zm_lvm_uuid(dest, uuid))
+	memset(move, 0, sizeof(*move));
+	if (mirror->exchanged || !mirror->origin.name[0] ||
+	    !zm_lvm_uuid(&mirror->dev, uuid) ||
+	    zm_dm_lookup_dev(mirror->dest.dev, &dest) || !zm_lvm_uuid(&dest, uuid) ||
+	    zm_lvm_has_moved(&mirror->origin, &to))
 		return ZM_OK;
-	memset(&move, 0, sizeof(move));
-	code = find_volume(source, &move.source);
-	if (!code && !is_old_name(&move.source)) {
-		zm_lvm_free(&move);
-		return ZM_OK;
-	}
-	zm_lvm_free(&move);
-	if (!code)
-		code = look(source, dest, &move);
-	if (!code && source_is_done(&move))
-		code = zm_lvm_undo(&move);
-	zm_lvm_free(&move);
+	code = find_names(&mirror->dev, &lv);
+	if (!code && is_old_name(&lv))
+		code = look(&mirror->dev, &dest, move);
+	free_volume(&lv);
+	if (code)
+		zm_lvm_free(move);
 	return code;
 }
 

@@ -13,6 +13,7 @@
 #define ZMIRROR_LVM_H
 
 #include "dm.h"
+#include "mirror.h"
 
 /**
  * struct zm_lv - a logical volume
@@ -111,23 +112,33 @@ int zm_lvm_exchange(struct zm_lvm_move *move, bool moved);
 int zm_lvm_undo(struct zm_lvm_move *move);
 
 /**
- * zm_lvm_is_begun - whether a command that was killed has changed names
- * @source: the source of a mirror
- * @name: what LVM calls it now, "group/volume", to be freed; or NULL
+ * zm_lvm_has_moved - whether a volume is on another one
+ * @dev: the volume's device; or, of a mirror, the private one that has its table
+ * @to: that other one is filled in
  *
- * Return: whether it has; no when LVM cannot be asked, having told why.
+ * LVM itself puts no volume on the start of another one that users see. So it is after a
+ * pivot, until the volume is deactivated.
  */
-bool zm_lvm_is_begun(const struct zm_dev *source, char **name);
+bool zm_lvm_has_moved(const struct zm_dev *dev, struct zm_dev *to);
 
 /**
- * zm_lvm_give_back - undo what a command that was killed has changed
- * @source: the source of a mirror
- * @dest: its destination
+ * zm_lvm_refuse_moved - tell why a volume that has moved cannot move again, with LVM's names
+ * @source: the volume's device
+ * @to: where it is
  *
- * Return: ZM_OK, also when they are no volumes or nothing was changed; or, having told
- * why, ZM_FAILED.
+ * Return: ZM_REFUSED.
  */
-int zm_lvm_give_back(const struct zm_dev *source, const struct zm_dev *dest);
+int zm_lvm_refuse_moved(const struct zm_dev *source, const struct zm_dev *to);
+
+/**
+ * zm_lvm_find_begun - find out whether a command that was killed has changed names
+ * @mirror: the mirror that it has left
+ * @move: is filled if so, for zm_lvm_undo(); its old_name is NULL otherwise;
+ *	zm_lvm_free() frees what it has
+ *
+ * Return: ZM_OK; or, having told why, ZM_FAILED or ZM_REFUSED when LVM cannot be asked.
+ */
+int zm_lvm_find_begun(const struct zm_mirror *mirror, struct zm_lvm_move *move);
 
 void zm_lvm_free(struct zm_lvm_move *move);
 

@@ -50,8 +50,7 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 		code = zm_mirror_open(start->name, &mirror);
 		if (code)
 			return code;
-		if (strcmp(mirror.status.state, "pivoted") &&
-		    strcmp(mirror.status.state, "failed_over"))
+		if (!zm_has_pivoted(&mirror))
 			code = zm_progress(&mirror, true);
 		zm_mirror_close(&mirror);
 		if (code)
@@ -89,20 +88,12 @@ static bool is_done(const struct zm_start *start)
 	struct zm_table table = { 0 };
 	struct zm_dev dev;
 	dev_t number, dest;
-	bool done = false;
+	bool done;
 
-	if (!zm_dm_find(start->name, &dev) && !zm_dm_table(dev.name, &table) &&
-	    table.nr == 1 && !strcmp(table.targets[0].type, "linear") &&
-	    !zm_dest_find(start->dest, &dest)) {
-		char *params = zm_strdup(table.targets[0].params);
-		char *offset = params + strcspn(params, " ");
-
-		/* What is on the destination in another way was not moved there. */
-		done = !strcmp(offset, " 0");
-		*offset = '\0';
-		done = done && zm_dev_parse(params, &number) && number == dest;
-		free(params);
-	}
+	/* What is on the destination in another way was not moved there. */
+	done = !zm_dm_find(start->name, &dev) && !zm_dm_table(dev.name, &table) &&
+	       zm_table_linear(&table, &number) &&
+	       !zm_dest_find(start->dest, &dest) && number == dest;
 	zm_table_free(&table);
 	return done;
 }
@@ -136,11 +127,11 @@ static int print_rest(struct zm_lvm_move *move)
 
 static void tell_how_to_go_on(const struct zm_start *start, bool lvm)
 {
-	zm_hint("the mirror goes on; to look at it: zmirror watch '%s'",
-		start->name);
-	zm_hint("to go on to the end: zmirror migrate %s'%s' '%s'",
-		lvm ? "--lvm " : "", start->name, start->dest);
-	zm_hint("to give it up: zmirror cancel '%s'", start->name);
+	zm_hint("the mirror goes on; to look at it: zmirror watch %s",
+		zm_word(start->name));
+	zm_hint("to go on to the end: zmirror migrate %s%s %s",
+		lvm ? "--lvm " : "", zm_word(start->name), zm_word(start->dest));
+	zm_hint("to give it up: zmirror cancel %s", zm_word(start->name));
 }
 
 /*
@@ -167,8 +158,8 @@ static void be_ready_for_signals(const struct zm_start *start)
 
 	farewell = zm_printf("\nzmirror: interrupted; '%s' works as before\n"
 			     "  to go on, wherever it was: the same command again\n"
-			     "  to give it up, if a mirror was started: zmirror cancel '%s'\n",
-			     start->name, start->name);
+			     "  to give it up, if a mirror was started: zmirror cancel %s\n",
+			     start->name, zm_word(start->name));
 	sigfillset(&action.sa_mask);
 	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
 		sigaction(signals[i], NULL, &old);
@@ -204,6 +195,21 @@ static int migrate(const struct zm_start *start, struct zm_lvm_move *move)
 	return code;
 }
 
+/* LVM's names tell of one move alone. A mirror has its source's table on the private device. */
+static int check_unmoved(const struct zm_start *start, const struct zm_dev *dev)
+{
+	struct zm_table table = { 0 };
+	struct zm_dev holder = *dev, to;
+	int code = zm_dm_table(dev->name, &table);
+
+	if (!code && zm_is_mirror(&table))
+		code = zm_origin_find(dev, &holder);
+	zm_table_free(&table);
+	if (code || !holder.name[0] || is_done(start) || !zm_lvm_has_moved(&holder, &to))
+		return code;
+	return zm_lvm_refuse_moved(dev, &to);
+}
+
 /* What cannot be done while the volume is in use is said before the start. */
 static int migrate_lvm(const struct zm_start *start)
 {
@@ -213,6 +219,8 @@ static int migrate_lvm(const struct zm_start *start)
 
 	if (!code)
 		code = zm_dm_find(start->dest, &dest);
+	if (!code)
+		code = check_unmoved(start, &dev);
 	if (!code)
 		code = zm_lvm_look(&dev, &dest, &move);
 	if (code)

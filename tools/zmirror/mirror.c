@@ -404,6 +404,12 @@ int zm_mirror_reload(struct zm_mirror *mirror)
 	return zm_mirror_update(mirror, zm_read_all);
 }
 
+bool zm_has_pivoted(const struct zm_mirror *mirror)
+{
+	return !strcmp(mirror->status.state, "pivoted") ||
+	       !strcmp(mirror->status.state, "failed_over");
+}
+
 void zm_mirror_close(struct zm_mirror *mirror)
 {
 	zm_free_legs(mirror);

@@ -148,6 +148,9 @@ int zm_mirror_refresh(struct zm_mirror *mirror);
  */
 int zm_mirror_reload(struct zm_mirror *mirror);
 
+/** zm_has_pivoted - whether the destination has taken over, by a pivot or a failover */
+bool zm_has_pivoted(const struct zm_mirror *mirror);
+
 /**
  * zm_mirror_close - free what a mirror has
  * @mirror: one that was opened, or that could not be

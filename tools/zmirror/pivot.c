@@ -10,6 +10,7 @@
 #include "pivot.h"
 #include "change.h"
 #include "format.h"
+#include "hints.h"
 #include "lvm.h"
 #include "zmirror.h"
 
@@ -28,8 +29,31 @@
  */
 
 /*
+ * LVM has the device on its old place, which gets old data now. A move that is at its end
+ * but for that is finished by migrate.
+ */
+static void warn_of_lvm(const struct zm_dev *dev, dev_t place)
+{
+	char uuid[40], *name;
+	struct zm_dev dest;
+
+	if (!zm_lvm_uuid(dev, uuid))
+		return;
+	zm_hint("LVM does not know: when it activates %s the next time, by a boot for one, the old place is back with old data",
+		dev->name);
+	name = zm_dev_name(place);
+	if (!zm_dm_lookup_dev(place, &dest) && zm_lvm_uuid(&dest, uuid))
+		zm_hint("to have it know: zmirror migrate --lvm %s %s",
+			zm_word(dev->name), zm_word(name));
+	else
+		zm_hint("%s is no volume of LVM's, and it cannot be told", name);
+	free(name);
+}
+
+/*
  * Whether there is something to finish, instead of a mirror to work on: a command may
- * have been killed between its last change and the removal of what is not needed any more.
+ * have been killed between its last change and the removal of what is not needed any more,
+ * or before its first one.
  */
 static int look_for_left(const char *name, struct zm_dev *dev, bool *left)
 {
@@ -46,17 +70,95 @@ static int look_for_left(const char *name, struct zm_dev *dev, bool *left)
 	return code;
 }
 
-static int finish_other(const char *name, const struct zm_dev *dev)
+/* What a device that is no mirror is on. */
+enum place {
+	ON_SOURCE,	/* the table that it had before */
+	ON_OTHER,	/* one device as a whole, which it did not have before */
+	ON_ELSE,	/* something that no command of ours has put there */
+};
+
+/**
+ * struct left - what a command that was killed has left
+ * @dev: the device, which is no mirror
+ * @place: what it is on
+ * @number: of that, where it is one device
+ * @name: of that, to be freed, or NULL where it is not one device
+ */
+struct left {
+	struct zm_dev dev;
+	enum place place;
+	dev_t number;
+	char *name;
+};
+
+/* The private device has the table from before. */
+static int find_place(struct left *left)
 {
-	struct zm_dev now;
+	struct zm_table now = { 0 }, before = { 0 };
+	struct zm_dev origin;
+	int code = zm_dm_table(left->dev.name, &now);
+
+	if (!code && zm_is_mirror(&now))
+		code = zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
+				left->dev.name);
+	if (!code)
+		code = zm_origin_find(&left->dev, &origin);
+	if (!code && origin.name[0])
+		code = zm_dm_table(origin.name, &before);
+	if (!code) {
+		bool linear = zm_table_linear(&now, &left->number);
+
+		left->name = linear ? zm_dev_name(left->number) : NULL;
+		left->place = before.nr && zm_table_equal(&now, &before) ? ON_SOURCE :
+			      before.nr && linear ? ON_OTHER : ON_ELSE;
+	}
+	zm_table_free(&now);
+	zm_table_free(&before);
+	return code;
+}
+
+static int tell_place(const struct left *left, bool done)
+{
+	const char *name = left->dev.name, *on = left->name ? left->name : "";
+
+	if (done && zm_options.dry_run)
+		return ZM_OK;
+	if (done && left->place == ON_SOURCE)
+		printf("%s is on its source alone; what was left behind is removed\n", name);
+	else if (done)
+		printf("%s is on %s alone; what was left behind is removed\n", name, on);
+	if (done)
+		return ZM_OK;
+	if (left->place == ON_SOURCE)
+		return zm_error(ZM_NOT_FOUND, "%s is no mirror: it is on its source alone%s%s",
+				name, *on ? ", " : "", on);
+	if (*on)
+		return zm_error(ZM_NOT_FOUND, "%s is no mirror: it is on %s alone", name, on);
+	return zm_error(ZM_NOT_FOUND, "%s is no mirror: dmsetup table %s tells what it is on",
+			name, zm_word(name));
+}
+
+/*
+ * It is done only if the device is where the command was to bring it. With @alone nobody
+ * else tells LVM.
+ */
+static int finish_other(const char *name, const struct zm_dev *dev, enum place wanted,
+			bool alone)
+{
+	struct left left = { .name = NULL };
 	int code = zm_lock(dev->dev, name);
 
 	if (!code)
-		code = zm_dm_lookup_dev(dev->dev, &now);
+		code = zm_dm_lookup_dev(dev->dev, &left.dev);
 	if (!code)
-		code = zm_clean_up(&now);
-	if (!code && !zm_options.dry_run)
-		printf("%s is no mirror; what was left behind is removed\n", dev->name);
+		code = find_place(&left);
+	if (!code)
+		code = zm_clean_up(&left.dev);
+	if (!code)
+		code = tell_place(&left, left.place == wanted && wanted != ON_ELSE);
+	if (!code && alone && left.place == ON_OTHER && !zm_options.dry_run)
+		warn_of_lvm(&left.dev, left.number);
+	free(left.name);
 	return code;
 }
 
@@ -101,12 +203,6 @@ static void recover(const struct zm_mirror *mirror)
  * ------------------------------------------------------------------------
  */
 
-static bool has_pivoted(const struct zm_mirror *mirror)
-{
-	return !strcmp(mirror->status.state, "pivoted") ||
-	       !strcmp(mirror->status.state, "failed_over");
-}
-
 static bool is_in_sync(const struct zm_mirror *mirror)
 {
 	return !strcmp(mirror->status.state, "in_sync");
@@ -114,14 +210,15 @@ static bool is_in_sync(const struct zm_mirror *mirror)
 
 /*
  * In async mode a mirror is out of sync with each write, and in sync in between. So it
- * gets into sync mode first, and what is left then is soon there.
+ * gets into sync mode first, and what is left then is soon there. The caller holds signals
+ * back, so that the mode is what it was when one ends the program; so it ends this soon.
  */
 static int settle(struct zm_mirror *mirror)
 {
 	struct zm_plan plan = { 0 };
 	int tries = 100, code;
 
-	if (has_pivoted(mirror) || !strstr(mirror->features, "copy_mode:"))
+	if (zm_has_pivoted(mirror) || !strstr(mirror->features, "copy_mode:"))
 		return ZM_OK;
 	zm_plan_message(&plan, "pivot.sync", mirror->dev.name, "set copy_mode sync");
 	code = zm_plan_run(&plan, NULL);
@@ -129,19 +226,22 @@ static int settle(struct zm_mirror *mirror)
 	if (zm_options.dry_run)
 		return ZM_OK;
 	while (!code && !is_in_sync(mirror) && tries--) {
+		if (zm_signal_waits())
+			return ZM_INTERRUPTED;
 		usleep(100000);
 		code = zm_mirror_refresh(mirror);
 	}
 	return code;
 }
 
-/* The features are those of before. */
-static void unsettle(const struct zm_mirror *mirror)
+/* The features are those of before. Where the kernel cannot be asked, it may have pivoted. */
+static void unsettle(struct zm_mirror *mirror)
 {
 	const char *mode = strstr(mirror->features, "copy_mode:");
 	char *message;
 
-	if (!mode || has_pivoted(mirror) || zm_options.dry_run)
+	if (!mode || zm_options.dry_run || zm_mirror_refresh(mirror) ||
+	    zm_has_pivoted(mirror))
 		return;
 	mode += strlen("copy_mode:");
 	message = zm_printf("set copy_mode %.*s", (int)strcspn(mode, " "), mode);
@@ -152,18 +252,18 @@ static void unsettle(const struct zm_mirror *mirror)
 static int check_in_sync(const struct zm_mirror *mirror)
 {
 	const struct zm_status *status = &mirror->status;
-	const char *name = mirror->dev.name;
+	const char *name = mirror->dev.name, *word = zm_word(name);
 
-	if (has_pivoted(mirror) || is_in_sync(mirror))
+	if (zm_has_pivoted(mirror) || is_in_sync(mirror))
 		return ZM_OK;
 	zm_error(ZM_TIMEOUT, "%s is not in sync: it is %s, and %s are left", name,
 		 status->state, zm_size(zm_bytes(status->remaining)).text);
 	if (!strcmp(status->state, "stopped"))
-		zm_hint("see zmirror status '%s'; then zmirror resume '%s'", name, name);
+		zm_hint("see zmirror status %s; then zmirror resume %s", word, word);
 	else if (!strcmp(status->state, "paused"))
-		zm_hint("zmirror resume '%s'", name);
+		zm_hint("zmirror resume %s", word);
 	else
-		zm_hint("zmirror wait '%s', and then again", name);
+		zm_hint("zmirror wait %s, and then again", word);
 	return ZM_TIMEOUT;
 }
 
@@ -172,7 +272,7 @@ static int let_kernel_pivot(const struct zm_mirror *mirror)
 	struct zm_plan plan = { 0 };
 	int code;
 
-	if (has_pivoted(mirror))
+	if (zm_has_pivoted(mirror))
 		return ZM_OK;
 	zm_plan_message(&plan, "pivot.message", mirror->dev.name, "pivot");
 	code = zm_plan_run(&plan, NULL);
@@ -254,34 +354,31 @@ static int exchange(struct zm_mirror *mirror, const struct zm_pivot_hook *hook)
 	int code = ZM_OK;
 
 	if (hook && hook->before)
-		code = hook->before(hook->data, has_pivoted(mirror));
+		code = hook->before(hook->data, zm_has_pivoted(mirror));
 	if (!code)
 		code = drop_loaded(mirror);
 	if (!code)
 		code = let_kernel_pivot(mirror);
 	if (!code || !hook || !hook->undo)
 		return code;
-	if (!zm_mirror_refresh(mirror) && !has_pivoted(mirror))
+	if (!zm_mirror_refresh(mirror) && !zm_has_pivoted(mirror))
 		hook->undo(hook->data);
 	return code;
 }
 
+/* The caller holds signals back. */
 static int pivot(struct zm_mirror *mirror, bool keep, const struct zm_pivot_hook *hook)
 {
-	int code;
+	int code = exchange(mirror, hook);
 
-	zm_hold_signals();
-	code = exchange(mirror, hook);
 	if (code) {
-		zm_let_signals();
-		if (!zm_mirror_refresh(mirror) && !has_pivoted(mirror))
+		if (!zm_mirror_refresh(mirror) && !zm_has_pivoted(mirror))
 			zm_hint("%s goes on as it was", mirror->dev.name);
 		return code;
 	}
 	code = follow(mirror, keep);
 	if (code && !zm_options.dry_run)
 		recover(mirror);
-	zm_let_signals();
 	if (code)
 		zm_hint("%s goes on with %s; to finish, say the same again",
 			mirror->dev.name, mirror->dest.name);
@@ -312,18 +409,23 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 	if (hook && (mirror->dest.dev != hook->dest || mirror->exchanged))
 		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
 				mirror->dev.name);
+	zm_hold_signals();
 	code = settle(mirror);
 	if (!code)
 		code = check_in_sync(mirror);
-	if (code)
-		unsettle(mirror);
-	else
+	if (!code)
 		code = pivot(mirror, keep, hook);
 	if (code == ZM_FAILED && !zm_mirror_refresh(mirror) &&
-	    !is_in_sync(mirror) && !has_pivoted(mirror))
+	    !is_in_sync(mirror) && !zm_has_pivoted(mirror))
 		code = ZM_TIMEOUT;
+	if (code)
+		unsettle(mirror);
+	zm_let_signals();
 	if (!code)
 		tell_pivot(mirror, keep);
+	if (!code && !keep && !hook && !zm_options.dry_run &&
+	    mirror->dest.dev != mirror->origin.dev)
+		warn_of_lvm(&mirror->dev, mirror->dest.dev);
 	return code;
 }
 
@@ -336,7 +438,8 @@ int zm_pivot_run(const char *name, bool keep, bool revert,
 	int code = look_for_left(name, &dev, &left);
 
 	if (code || left)
-		return code ? code : finish_other(name, &dev);
+		return code ? code : finish_other(name, &dev, keep ? ON_ELSE : ON_OTHER,
+							  !hook);
 	code = zm_open_locked(name, &mirror);
 	if (!code)
 		code = pivot_locked(&mirror, keep, revert, hook);
@@ -400,46 +503,109 @@ static int source_table(const struct zm_mirror *mirror, struct zm_table *table)
 	return ZM_OK;
 }
 
+static int refuse_cancel(const struct zm_mirror *mirror)
+{
+	const char *name = zm_word(mirror->dev.name);
+
+	zm_error(ZM_REFUSED, "%s has gone on with %s, and its old source lacks what was written since",
+		 mirror->dev.name, mirror->dest.name);
+	zm_hint("to finish: zmirror pivot %s; to have the old source follow: zmirror pivot --keep-mirroring %s",
+		name, name);
+	return ZM_REFUSED;
+}
+
+static bool may_fail_over(const struct zm_mirror *mirror)
+{
+	return zm_has_word(mirror->features, "on_source_error:failover");
+}
+
+/* The source may fail at any moment: no failover may come between a look and the table. */
+static int keep_from_failover(struct zm_mirror *mirror)
+{
+	struct zm_plan plan = { 0 };
+	int code = ZM_OK;
+
+	if (may_fail_over(mirror))
+		zm_plan_message(&plan, "cancel.stop", mirror->dev.name,
+				"set on_source_error stop");
+	code = zm_plan_run(&plan, NULL);
+	zm_plan_free(&plan);
+	if (code || zm_options.dry_run)
+		return code;
+	code = zm_mirror_refresh(mirror);
+	if (code == ZM_NOT_FOUND)
+		return zm_error(code, "%s is no mirror any more", mirror->dev.name);
+	return !code && zm_has_pivoted(mirror) ? refuse_cancel(mirror) : code;
+}
+
+/* After a failure. A mirror that has pivoted does not fail over, and takes it all the same. */
+static void allow_failover(const struct zm_mirror *mirror)
+{
+	struct zm_table now = { 0 };
+
+	if (may_fail_over(mirror) && !zm_dm_table(mirror->dev.name, &now) && zm_is_mirror(&now))
+		zm_dm_message(mirror->dev.name, "set on_source_error failover", NULL);
+	zm_table_free(&now);
+}
+
+static int put_source(struct zm_mirror *mirror, const struct zm_table *table)
+{
+	int code = keep_from_failover(mirror);
+
+	if (!code) {
+		code = put_table(mirror, table, "cancel", false);
+		if (code && !zm_options.dry_run)
+			recover(mirror);
+	}
+	if (code && !zm_options.dry_run)
+		allow_failover(mirror);
+	return code;
+}
+
 /*
  * A migrate --lvm that was killed may have changed names. They are given back first: were
  * it the other way round, a power cut in between would have LVM activate what is behind.
  */
-static int give_names_back(const struct zm_mirror *mirror)
+static int cancel_steps(struct zm_mirror *mirror, struct zm_lvm_move *move,
+			const struct zm_table *table)
 {
-	struct zm_dev dest;
+	int code = move->old_name ? zm_lvm_undo(move) : ZM_OK;
 
-	if (zm_options.dry_run || zm_dm_lookup_dev(mirror->dest.dev, &dest))
-		return ZM_OK;
-	return zm_lvm_give_back(&mirror->dev, &dest);
+	if (!code)
+		code = put_source(mirror, table);
+
+	/* Nobody but who wants hints again would see that it is still there. */
+	if (!code && !mirror->exchanged)
+		zm_hints_drop_left(table);
+	return code;
 }
 
-static int cancel(const struct zm_mirror *mirror)
+/* LVM may have to wait for a lock, which can be interrupted. */
+static int cancel(struct zm_mirror *mirror)
 {
+	struct zm_lvm_move move = { .old_name = NULL };
 	struct zm_table table = { 0 };
 	int code;
 
-	if (has_pivoted(mirror)) {
-		zm_error(ZM_REFUSED, "%s has gone on with %s, and its old source lacks what was written since",
-			 mirror->dev.name, mirror->dest.name);
-		zm_hint("to finish: zmirror pivot '%s'; to have the old source follow: zmirror pivot --keep-mirroring '%s'",
-			mirror->dev.name, mirror->dev.name);
-		return ZM_REFUSED;
-	}
-	zm_hold_signals();
-	code = give_names_back(mirror);
+	if (zm_has_pivoted(mirror))
+		return refuse_cancel(mirror);
+	code = source_table(mirror, &table);
 	if (!code)
-		code = source_table(mirror, &table);
+		code = zm_lvm_find_begun(mirror, &move);
 	if (!code) {
-		code = put_table(mirror, &table, "cancel", false);
-		if (code && !zm_options.dry_run)
-			recover(mirror);
+		zm_hold_signals();
+		code = cancel_steps(mirror, &move, &table);
+		zm_let_signals();
 	}
-	zm_let_signals();
+	zm_lvm_free(&move);
 	zm_table_free(&table);
-	if (!code && !zm_options.dry_run)
-		printf("%s goes on with %s alone\n", mirror->dev.name,
-		       mirror->exchanged ? mirror->source.name : "its source");
-	return code;
+	if (code || zm_options.dry_run)
+		return code;
+	printf("%s goes on with %s alone\n", mirror->dev.name,
+	       mirror->exchanged ? mirror->source.name : "its source");
+	if (mirror->exchanged)
+		warn_of_lvm(&mirror->dev, mirror->source.dev);
+	return ZM_OK;
 }
 
 int zm_cmd_cancel(int argc, char **argv)
@@ -453,7 +619,7 @@ int zm_cmd_cancel(int argc, char **argv)
 		return ZM_USAGE;
 	code = look_for_left(argv[optind], &dev, &left);
 	if (code || left)
-		return code ? code : finish_other(argv[optind], &dev);
+		return code ? code : finish_other(argv[optind], &dev, ON_SOURCE, false);
 	code = zm_open_locked(argv[optind], &mirror);
 	if (!code)
 		code = cancel(&mirror);

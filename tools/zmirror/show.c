@@ -464,10 +464,7 @@ static const struct zm_advice *zm_find_advice(const struct zm_status *status)
 static void zm_show_next(const char *meaning, const char *command, const char *verb,
 			 const char *name, const char *tail)
 {
-	char *word = zm_printable(name, true);
-
-	printf("%s\n    %s %s %s%s\n", meaning, command, verb, word, tail);
-	free(word);
+	printf("%s\n    %s %s %s%s\n", meaning, command, verb, zm_word(name), tail);
 }
 
 static void zm_show_advice(const struct zm_mirror *mirror)

@@ -315,9 +315,9 @@ static int give_hints(struct job *job)
 
 	if (zm_options.dry_run) {
 		printf("# what is zero on the source: dmsetup message %s 0 'hint zero REGIONS'\n",
-		       job->dev.name);
+		       zm_word(job->dev.name));
 		if (!job->start->paused)
-			printf("dmsetup message %s 0 resume\n", job->dev.name);
+			printf("dmsetup message %s 0 resume\n", zm_word(job->dev.name));
 		return ZM_OK;
 	}
 	zm_hold_signals();
@@ -334,10 +334,26 @@ static int give_hints(struct job *job)
 				    zm_dm_message(job->dev.name, "resume", NULL);
 	zm_let_signals();
 	if (code)
-		zm_hint("%s is a mirror, and paused: zmirror resume '%s'",
-			job->dev.name, job->dev.name);
+		zm_hint("%s is a mirror, and paused: zmirror resume %s",
+			job->dev.name, zm_word(job->dev.name));
 	zm_mirror_close(&mirror);
 	return code;
+}
+
+/*
+ * Of a file nobody knows when it was made: perhaps before the mirror began. A mirror that
+ * is live does not count as somebody who has the device open, for it has others open.
+ */
+static int read_hints(struct job *job, uint64_t sectors)
+{
+	const char *file = job->start->hints;
+
+	if (!job->dev.open_count || zm_options.force)
+		return zm_ranges_read(file, sectors, &job->zero);
+	zm_error(ZM_REFUSED, "%s is in use: what was written since %s was made would be lost",
+		 job->dev.name, file);
+	zm_hint("zmirror start --want-hints first; then make the file; then zmirror hint");
+	return ZM_REFUSED;
 }
 
 /*
@@ -349,14 +365,8 @@ static int prepare_hints(struct job *job)
 	const struct zm_start *start = job->start;
 
 	job->hints = start->want_hints || start->hints;
-	if (start->hints && job->dev.open_count && !zm_options.force) {
-		zm_error(ZM_REFUSED, "%s is in use: what was written since %s was made would be lost",
-			 job->dev.name, start->hints);
-		zm_hint("zmirror start --want-hints first; then make the file; then zmirror hint");
-		return ZM_REFUSED;
-	}
 	if (start->hints)
-		return zm_ranges_read(start->hints, job->sectors, &job->zero);
+		return read_hints(job, job->sectors);
 	if (job->hints)
 		return ZM_OK;
 	job->hints = !start->no_hints && job->dest.dest_zeroed &&
@@ -402,17 +412,24 @@ static int believe_promise(struct job *job)
 /* By "nosync" nothing is copied, and it shows after a pivot that nothing was. */
 static int believe_equal(const struct zm_start *start)
 {
-	size_t i;
+	if (zm_options.force || !has_feature(start, "nosync"))
+		return ZM_OK;
+	zm_error(ZM_REFUSED, "--set nosync: %s is not proved to be equal to %s",
+		 start->dest, start->name);
+	zm_hint("if it is, --force says so");
+	return ZM_REFUSED;
+}
 
-	for (i = 0; i < start->nr_features; i++) {
-		if (zm_options.force || strcmp(start->features[i], "nosync"))
-			continue;
-		zm_error(ZM_REFUSED, "--set nosync: %s is not proved to be equal to %s",
-			 start->dest, start->name);
-		zm_hint("if it is, --force says so");
-		return ZM_REFUSED;
-	}
-	return ZM_OK;
+/* Of other destinations nobody can tell; of a thin volume it is known. */
+static int believe_discards(const struct job *job)
+{
+	if (zm_options.force || !has_feature(job->start, "discard_zeroes") ||
+	    !job->dest.thin || job->dest.discard_zeroes)
+		return ZM_OK;
+	zm_error(ZM_REFUSED, "--set discard_zeroes: what is discarded of %s does not read as zeroes",
+		 job->start->dest);
+	zm_hint("leave it out: it has an external origin, or its pool takes no discards or does not zero what it maps");
+	return ZM_REFUSED;
 }
 
 static int look_at_dest(struct job *job)
@@ -426,6 +443,8 @@ static int look_at_dest(struct job *job)
 				     zm_options.force);
 	if (!code)
 		code = believe_equal(job->start);
+	if (!code)
+		code = believe_discards(job);
 	if (!code)
 		code = believe_promise(job);
 	if (!code)
@@ -449,8 +468,8 @@ static int look_at_source(struct job *job)
 }
 
 /*
- * A command that was killed before it had given hints has left the mirror paused. They are
- * right at any time: what has changed since, the mirror knows.
+ * A command that was killed before it had given hints has left the mirror paused. The
+ * pool's are right at any time: what has changed since, the mirror knows.
  */
 static int go_on_with_hints(struct job *job, const struct zm_mirror *mirror)
 {
@@ -461,10 +480,22 @@ static int go_on_with_hints(struct job *job, const struct zm_mirror *mirror)
 		return ZM_OK;
 	zm_table_free(&job->table);
 	if (job->start->hints)
-		code = zm_ranges_read(job->start->hints, mirror->sectors, &job->zero);
+		code = read_hints(job, mirror->sectors);
 	else if (mirror->origin.name[0])
 		code = zm_dm_table(mirror->origin.name, &job->table);
 	return code ? code : give_hints(job);
+}
+
+/* How a mirror works is not changed by another start. */
+static void tell_unchanged(const struct zm_start *start, const struct zm_mirror *mirror)
+{
+	bool same = !start->region_sectors || start->region_sectors == mirror->region_sectors;
+	size_t i;
+
+	for (i = 0; i < start->nr_features; i++)
+		same = same && zm_has_word(mirror->features, start->features[i]);
+	if (!same)
+		zm_hint("--region and --set change nothing of a mirror that is there: see zmirror set, or zmirror cancel and start anew");
 }
 
 /* Whoever says it twice, perhaps because the first time ended early, has what he wants. */
@@ -481,6 +512,7 @@ static int already(struct job *job)
 		return code;
 	}
 	if (job->dest.dev == mirror.dest.dev && !mirror.exchanged) {
+		tell_unchanged(job->start, &mirror);
 		code = go_on_with_hints(job, &mirror);
 		if (!code && !zm_options.dry_run)
 			printf("%s is being mirrored to %s already\n",
@@ -489,7 +521,7 @@ static int already(struct job *job)
 		code = zm_error(ZM_REFUSED, "%s is a mirror already, from %s to %s",
 				mirror.dev.name, mirror.source.name,
 				mirror.dest.name);
-		zm_hint("to end that: zmirror cancel '%s'", mirror.dev.name);
+		zm_hint("to end that: zmirror cancel %s", zm_word(mirror.dev.name));
 	}
 	zm_mirror_close(&mirror);
 	return code;
@@ -578,6 +610,6 @@ int zm_cmd_start(int argc, char **argv)
 	start.dest = argv[optind + 1];
 	code = zm_start_run(&start, NULL);
 	if (!code && !zm_options.dry_run)
-		printf("to see it: zmirror watch '%s'\n", start.name);
+		printf("to see it: zmirror watch %s\n", zm_word(start.name));
 	return code;
 }

@@ -361,7 +361,7 @@ static void zm_tell_stopped(const struct zm_mirror *mirror, const struct zm_wait
 	else
 		zm_error(ZM_STOPPED, "%s will not get in sync by itself: %s, health %s",
 			 name, status->state, zm_health(status).text);
-	zm_hint("zmirror status %s tells what can be done", name);
+	zm_hint("zmirror status %s tells what can be done", zm_word(name));
 }
 
 /* Tells why a wait has ended. What else it may be was told where it happened. */

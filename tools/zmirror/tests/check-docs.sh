@@ -88,6 +88,8 @@ completes "zmirror set x on_s" on_source_error
 completes "zmirror set x copy_mode a" "async auto"
 completes "zmirror start a b --set zero" zero_detect:
 completes "zmirror start a b --set no_" no_unmap
+completes "zmirror start a b --set no" "no_unmap nosync"
+completes "zmirror start a b --set discard_" discard_zeroes
 completes "zmirror start a b --set copy_mode :" "sync async auto"
 completes "zmirror start a b --set copy_mode : as" async
 completes "zmirror start a b --set copy_mode:as" copy_mode:async

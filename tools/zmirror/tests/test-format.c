@@ -173,7 +173,8 @@ static void test_print_word(void **state)
 		{ "it's", " 'it'\\''s'" },
 		{ "/dev/mapper/a+b:1,2@c%d=e_f", " /dev/mapper/a+b:1,2@c%d=e_f" },
 		{ "~", " '~'" },
-		{ "a\nb", " 'a\nb'" },
+		{ "a\nb", " $'a\\012b'" },
+		{ "it's\033[1m\\", " $'it\\'s\\033[1m\\\\'" },
 	};
 	char *text;
 	size_t i;
@@ -184,6 +185,16 @@ static void test_print_word(void **state)
 		assert_string_equal(text, words[i][1]);
 		free(text);
 	}
+}
+
+/* Some may be words of one command. */
+static void test_word(void **state)
+{
+	char *text = zm_printf("%s %s %s", zm_word("a b"), zm_word("c"), zm_word("d'e"));
+
+	(void)state;
+	assert_string_equal(text, "'a b' c 'd'\\''e'");
+	free(text);
 }
 
 static void test_health(void **state)
@@ -479,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_print_word),
+		cmocka_unit_test(test_word),
 		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_bars),
 		cmocka_unit_test(test_bar_lines),

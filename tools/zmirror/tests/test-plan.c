@@ -12,10 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "../change.h"
 #include "../dest.h"
+#include "../doctor.h"
 #include "../hints.h"
 #include "../lvm.h"
 #include "../plan.h"
@@ -361,6 +364,125 @@ static void test_lvs(void **state)
 	check_lvs("  /data/none\n", ZM_FAILED);
 }
 
+/*
+ * ------------------------------------------------------------------------
+ * Sources, and where they have gone
+ * ------------------------------------------------------------------------
+ */
+
+/* Those that messages have told something would lose it under another device. */
+static void test_sources(void **state)
+{
+	static const struct { const char *type; int code; } rows[] = {
+		{ "linear", ZM_OK }, { "striped", ZM_OK }, { "thin", ZM_OK },
+		{ "switch", ZM_REFUSED }, { "dust", ZM_REFUSED }, { "snapshot", ZM_REFUSED },
+	};
+	struct zm_dev dev = { .name = "a", .live = true };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct zm_table table = { 0 };
+
+		zm_table_add(&table, 0, 8, rows[i].type, "8:0 0");
+		assert_int_equal(zm_source_check(&dev, &table), rows[i].code);
+		zm_table_free(&table);
+	}
+}
+
+static void test_linear(void **state)
+{
+	static const struct { const char *type, *params; bool is; } rows[] = {
+		{ "linear", "8:16 0", true }, { "linear", "8:16 8", false },
+		{ "linear", "8:16 00", false }, { "linear", "/dev/sda 0", false },
+		{ "thin", "8:16 0", false },
+	};
+	dev_t number;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct zm_table table = { 0 };
+
+		number = 0;
+		zm_table_add(&table, 0, 8, rows[i].type, rows[i].params);
+		assert_int_equal(zm_table_linear(&table, &number), rows[i].is);
+		assert_true(!rows[i].is || number == makedev(8, 16));
+		zm_table_add(&table, 8, 8, "zero", "");
+		assert_false(zm_table_linear(&table, &number));
+		zm_table_free(&table);
+	}
+}
+
+/*
+ * ------------------------------------------------------------------------
+ * The doctor
+ * ------------------------------------------------------------------------
+ */
+
+#define BOOT	"sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+#define MOKS	"sys/firmware/efi/mok-variables/MokListRT"
+
+/* A file below the machine's root, with the directories that it is in. */
+static void put_file(const char *root, const char *name, const char *bytes, size_t len)
+{
+	char *path = zm_printf("%s/%s", root, name), *slash;
+	FILE *file;
+
+	for (slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		mkdir(path, 0700);
+		*slash = '/';
+	}
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, len, file), len);
+	fclose(file);
+	free(path);
+}
+
+static void check_doctor(const char *root, int code, const char *wanted)
+{
+	struct zm_doctor doctor = { .root = root, .release = "6.12.1" };
+	FILE *kept = stdout;
+	char *text = NULL;
+	size_t size;
+	int r;
+
+	stdout = open_memstream(&text, &size);
+	r = zm_doctor(&doctor);
+	fclose(stdout);
+	stdout = kept;
+	if (r != code || !strstr(text, wanted))
+		fail_msg("%d, or without \"%s\":\n%s", r, wanted, text);
+	free(text);
+}
+
+/* What cannot be seen is not missing. */
+static void test_secure_boot(void **state)
+{
+	static const char module[] = "module~Module signature appended~\n.";
+	char root[] = "/tmp/zmirror-test-XXXXXX", *command;
+
+	(void)state;
+	assert_non_null(mkdtemp(root));
+	put_file(root, BOOT, "\6\0\0\0\1", 5);
+	put_file(root, "lib/modules/6.12.1/modules.dep", "updates/dm-zmirror.ko:\n", 23);
+	put_file(root, "lib/modules/6.12.1/updates/dm-zmirror.ko", module, strlen(module));
+	check_doctor(root, ZM_FAILED, "missing   a signature of the module");
+	put_file(root, "lib/modules/6.12.1/updates/dm-zmirror.ko", module, strlen(module) - 1);
+	check_doctor(root, ZM_OK, "optional  Secure Boot is on, and who signed");
+	put_file(root, "var/lib/dkms/mok.pub", "KEY", 3);
+	check_doctor(root, ZM_OK, "optional  Secure Boot is on, and whether it takes the key");
+	put_file(root, MOKS, "other", 5);
+	check_doctor(root, ZM_FAILED, "missing   the key of DKMS");
+	put_file(root, MOKS, "a KEY b", 7);
+	check_doctor(root, ZM_OK, "ok        Secure Boot: the module is signed, and the key");
+	command = zm_printf("rm -r %s", root);
+	assert_int_equal(system(command), 0);
+	free(command);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +497,9 @@ int main(void)
 		cmocka_unit_test(test_possible),
 		cmocka_unit_test(test_lvm_uuid),
 		cmocka_unit_test(test_lvs),
+		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_secure_boot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

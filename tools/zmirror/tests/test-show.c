@@ -224,6 +224,15 @@ static void test_advice(void **state)
 	check_run(zm_cmd_status, "status a", ZM_OK, "zmirror cancel a");
 }
 
+/* Commands are told as a shell reads them. */
+static void test_advice_quoted(void **state)
+{
+	(void)state;
+	fake_reset();
+	fake_add("it's", "", 1, "zmirror", "253:3 0 253:4 0 8", "0/1 8 paused AA 0");
+	check_run(zm_cmd_status, "status it's", ZM_OK, "zmirror resume 'it'\\''s'\n");
+}
+
 static void test_line(void **state)
 {
 	char *output;
@@ -378,6 +387,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_table, setup),
 		cmocka_unit_test_setup(test_block, setup),
 		cmocka_unit_test_setup(test_advice, setup),
+		cmocka_unit_test_setup(test_advice_quoted, setup),
 		cmocka_unit_test_setup(test_line, setup),
 		cmocka_unit_test_setup(test_json, setup),
 		cmocka_unit_test_setup(test_messages, setup),

@@ -238,6 +238,14 @@ static void test_wait(void **state)
 	check_wait(busy, broken, "wait data", ZM_FAILED);
 }
 
+static void test_wait_quoted(void **state)
+{
+	(void)state;
+	fake_add("$x", "", 9, "zmirror", TABLE, "1/2 128 paused AA 0");
+	assert_int_equal(fake_run(zm_cmd_wait, "wait $x", NULL), ZM_STOPPED);
+	assert_non_null(strstr(fake_errors, "zmirror status '$x' tells"));
+}
+
 /* With on_dest_error:retry a destination that failed is no reason to give up. */
 static void test_wait_retry(void **state)
 {
@@ -344,6 +352,7 @@ int main(void)
 		cmocka_unit_test_setup(test_frame_text, setup),
 		cmocka_unit_test_setup(test_watch_pipe, setup),
 		cmocka_unit_test_setup(test_wait, setup),
+		cmocka_unit_test_setup(test_wait_quoted, setup),
 		cmocka_unit_test_setup(test_wait_retry, setup),
 		cmocka_unit_test_setup(test_wait_verify, setup),
 		cmocka_unit_test_setup(test_verify_wait, setup),

@@ -189,7 +189,7 @@ t_interrupted()
 	wait "$pid"
 	expect_eq "the exit code" $? 7
 	expect_like "what it says" "$(cat "$ZM_DIR/said")" \
-		"interrupted.*same command again.*zmirror cancel '$DEVICE'"
+		"interrupted.*same command again.*zmirror cancel $DEVICE"
 	works "interrupted"
 	expect_like "the table" "$(table_of d)" " zmirror "
 	quietly cancel "$DEVICE"
@@ -293,6 +293,108 @@ t_cancel_fails()
 }
 zm_test "a cancel that fails can be said again" t_cancel_fails
 
+ends_with() # CODE REGEX VERB [WORD...]
+{
+	attempt "$ZMIRROR" "${@:3}"
+	expect_eq "the exit code of ${*:3}" $? "$1"
+	expect_like "what ${*:3} says" "$ZM_SAID" "$2"
+}
+
+# What was left behind is removed by any of them, but only one of them has what it wants.
+t_where()
+{
+	local verb private=$DEVICE-zorigin
+
+	for verb in pivot "pivot --keep-mirroring" revert; do
+		killed_at start.load.done start "$DEVICE" "$THERE"
+		[ "$verb" != revert ] ||
+			ends_with 0 "dmsetup clear $DEVICE.*dmsetup remove --retry $private" \
+				--dry-run cancel "$DEVICE"
+
+		# shellcheck disable=SC2086
+		ends_with 3 "is no mirror: it is on its source alone, ${HERE##*/}" $verb "$DEVICE"
+		expect_alone_on "$HERE" "$verb"
+	done
+	mirror || return
+	for verb in cancel revert; do
+		killed_at pivot.resume.done pivot "$DEVICE"
+		ends_with 3 "is no mirror: it is on ${THERE##*/} alone" "$verb" "$DEVICE"
+		expect_moved
+		[ "$verb" = revert ] || mirror || return
+	done
+}
+zm_test "where the device is when there is no mirror" t_where
+
+is_async()
+{
+	[[ $(table_of d) == *" copy_mode:async"* ]]
+}
+
+is_sync()
+{
+	! is_async
+}
+
+# A pivot has it in sync mode for a while, and not for longer.
+t_mode()
+{
+	local pid
+
+	quietly start --set copy_mode:async "$DEVICE" "$THERE" || return
+	quietly wait --timeout 60 "$DEVICE"
+	fails_at pivot.message pivot "$DEVICE"
+	expect "it is not in async mode, failed" is_async
+	quietly pause "$DEVICE"
+	wait_until "it is out of sync" 20 state_is paused
+	"$ZMIRROR" pivot "$DEVICE" > "$ZM_DIR/said" 2>&1 &
+	pid=$!
+	wait_until "it is in sync mode" 5 is_sync
+	kill -TERM "$pid"
+	wait "$pid" 2> /dev/null
+	expect_eq "the exit code" $? 143
+	expect "it is not in async mode, interrupted" is_async
+	quietly cancel "$DEVICE"
+	expect_alone_on "$HERE" "cancelled"
+}
+zm_test "a pivot that does not come about leaves async mode" t_mode
+
+stops_at() # POINT VERB [WORD...], in the background; its number is in PID
+{
+	ZMIRROR_FAULT=$1:stop "$ZMIRROR" "${@:2}" > "$ZM_DIR/said" 2>&1 &
+	PID=$!
+	wait_until "the command has stopped at $1" 20 has_stopped "$PID"
+}
+
+# The source fails while cancel is at work. Who writes to it then is not to lose it.
+t_failover()
+{
+	local under there
+
+	new_loop under 1M && new_loop there 1M &&
+		new_dm u "0 2048 linear $under 0" &&
+		new_dm f "0 2048 linear $ZM_DEV/u 0" || return
+	quietly start --set on_source_error:failover "$ZM_ID-f" "$there" || return
+	quietly wait --timeout 60 "$ZM_ID-f"
+	fails_at cancel.load cancel "$ZM_ID-f"
+	expect_like "the table" "$(table_of f)" " on_source_error:failover"
+	stops_at cancel.load cancel "$ZM_ID-f"
+	[[ $(table_of f) != *failover* ]] || wrong "it may fail over"
+	kill -CONT "$PID"
+	finish "$PID" 20 cancel
+	quietly start --force --set on_source_error:failover "$ZM_ID-f" "$there"
+	quietly wait --timeout 60 "$ZM_ID-f"
+	stops_at cancel.stop cancel "$ZM_ID-f"
+	dm_swap u "0 2048 error"
+	must io "$ZM_DEV/f" write:0:65536
+	kill -CONT "$PID"
+	wait "$PID"
+	expect_eq "the exit code" $? 4
+	expect_like "what it says" "$(cat "$ZM_DIR/said")" "has gone on with ${there##*/}"
+	quietly pivot "$ZM_ID-f"
+	expect_eq "the table" "$(table_of f)" "0 2048 linear $(numbers_of "$there") 0"
+}
+zm_test "the source fails while it is cancelled" t_failover
+
 # ---------------------------------------------------------------------------
 # Thin volumes of LVM's
 # ---------------------------------------------------------------------------
@@ -356,6 +458,41 @@ t_held()
 	expect_equal "$A-zorigin" 0 "$B" 0 65536
 	quietly cancel "$GROUP/a"
 	run dmsetup message "$pool" 0 release_metadata_snap
+
+	# One of ours that was left does not stay.
+	run blkdiscard "$B"
+	die_at start.snapshot start "$GROUP/a" "$GROUP/b"
+	held_root
+	expect_ne "the snapshot, killed" "$HELD" -
+	quietly cancel "$GROUP/a"
+	held_root
+	expect_eq "the snapshot, cancelled" "$HELD" -
+	dump_told
+}
+
+# Ctrl-Z is kept from thin_dump, for which zmirror waits, and Ctrl-C is not.
+dump_told()
+{
+	local mask
+
+	new_script thin_dump "grep SigBlk: /proc/self/status > $ZM_DIR/mask" || return
+	run blkdiscard "$B"
+	PATH=$ZM_DIR/bin:$PATH quietly start "$GROUP/a" "$GROUP/b"
+	read -r _ mask < "$ZM_DIR/mask"
+	expect_eq "signals that thin_dump has blocked" $((0x$mask & 0x80003)) $((0x80000))
+	quietly cancel "$GROUP/a"
+}
+
+# Stands for a program, and calls it after a command. (Other shells let all signals come.)
+new_script() # PROGRAM COMMAND
+{
+	local program
+
+	program=$(command -v "$1")
+	run mkdir -p "$ZM_DIR/bin"
+	undo rm -r "$ZM_DIR/bin"
+	printf '#!/bin/bash\n%s\nexec %s "$@"\n' "$2" "$program" > "$ZM_DIR/bin/$1" &&
+		chmod +x "$ZM_DIR/bin/$1"
 }
 [ -n "${ZM_LESS:-}" ] || zm_test "a snapshot of somebody else's" t_held
 
@@ -399,6 +536,9 @@ t_names_back()
 		expect_eq "the exit code, killed at $point" $? 137
 		must io "$A" write:65536:65536
 		doctor_tells "$point"
+		[ "$point" != lvm.dest.done ] ||
+			ends_with 0 "lvrename .* a b.*lvrename .* a_old a.*dmsetup load" \
+				--dry-run cancel "$A"
 		quietly cancel "$A"
 		expect_names "$a" "cancelled at $point"
 		expect_eq "the name of the other" "$(lv_is "$GROUP" b lv_uuid)" "$b"
@@ -423,6 +563,64 @@ for point in lvm.source.done ${ZM_LESS:-pivot.message.done pivot.resume.done}; d
 	[ "$point" = 1 ] ||
 		zm_test "killed at $point, LVM knows in the end" t_names_on "$point"
 done
+
+all_volumes() # their names and UUIDs, without blanks
+{
+	lvm lvs --noheadings --separator = -o lv_name,lv_uuid "$GROUP" 2> /dev/null |
+		tr -d ' ' | sort | tr '\n' ' '
+}
+
+volumes_are() # A A_OLD C, their UUIDs, WHEN
+{
+	expect_eq "the volumes, $4" "$(all_volumes)" "a=$1 a_old=$2 c=$3 "
+}
+
+# LVM waits for a lock, perhaps for long; only the group is asked for.
+lvm_hangs()
+{
+	local pid
+
+	new_script lvm "echo \"\$\$ \$*\" > $ZM_DIR/asked; exec sleep 60" || return
+	PATH=$ZM_DIR/bin:$PATH "$ZMIRROR" cancel "$A" > "$ZM_DIR/said" 2>&1 &
+	pid=$!
+	wait_until "LVM is asked" 20 [ -s "$ZM_DIR/asked" ]
+	kill -TERM "$pid"
+	wait "$pid" 2> /dev/null
+	expect_eq "the exit code" $? 143
+	read -r pid words < "$ZM_DIR/asked"
+	kill "$pid"
+	expect_like "what LVM is asked" "$words" "^lvs .* $GROUP$"
+}
+
+# Until it is deactivated LVM calls it a_old, also when nothing is to be finished.
+t_moved()
+{
+	local a b c words
+
+	need_lvm && new_group "$GROUP" 64M && new_lv_linear "$GROUP" a 8M &&
+		new_lv_linear "$GROUP" b 8M && new_lv_linear "$GROUP" c 8M || return
+	A=$(lv_path "$GROUP" a)
+	read -r a b c < <(all_volumes)
+	a=${a#*=} b=${b#*=} c=${c#*=}
+	quietly start "$A" "$GROUP/b" && quietly wait --timeout 60 "$A" || return
+	lvm_hangs
+	quietly pivot "$A"
+	expect_like "what pivot says" "$ZM_SAID" "LVM does not know.*zmirror migrate --lvm .*-a .*-b"
+	ends_with 4 "has moved to .*-b already.*zmirror migrate --lvm .*-a .*-b" \
+		migrate --lvm "$A" "$GROUP/c"
+	words=$(grep -o 'migrate --lvm .*' <<< "$ZM_SAID")
+
+	# shellcheck disable=SC2086
+	quietly $words
+	quietly start "$A" "$GROUP/c" && quietly wait --timeout 60 "$A"
+	run "$ZMIRROR" doctor
+	[[ $ZM_SAID != *begun* ]] || wrong "doctor tells of something begun"
+	quietly cancel "$A"
+	ends_with 4 "lvchange -an $GROUP/a_old.*lvchange -an $GROUP/a; lvchange -ay $GROUP/a" \
+		migrate --lvm "$A" "$GROUP/c"
+	volumes_are "$b" "$a" "$c" "refused"
+}
+[ -n "${ZM_LESS:-}" ] || zm_test "a volume that has moved is not half moved" t_moved
 
 t_users()
 {

@@ -60,6 +60,8 @@ t_name() # NAME
 	run dmsetup create "$name" --table "0 $SECTORS linear $here 0" || return
 	undo drop_named "$name"
 	quietly start "$name" "$there"
+	expect_eq "the name in what is told" \
+		"$(eval "printf %s ${ZM_SAID#*to see it: zmirror watch}")" "$name"
 	quietly wait --timeout 60 "$name"
 	quietly --dry-run wait "$name"
 	expect_eq "the name in a command" "$(eval "printf %s ${ZM_SAID#dmsetup wait}")" \
@@ -224,6 +226,10 @@ t_refused()
 	refused 4 "blocks of 4096" start "$ZM_ID-d" "$large"
 	quietly start --force "$ZM_ID-d" "$there"
 	refused 4 "mirror already" start "$ZM_ID-d" "$small"
+	refused 0 "zmirror set" start --set jobs:7 "$ZM_ID-d" "$there"
+	refused 0 "zmirror set" start --region 1MiB "$ZM_ID-d" "$there"
+	quietly start "$ZM_ID-d" "$there"
+	[[ $ZM_SAID != *"zmirror set"* ]] || wrong "what is not asked for is told of"
 	quietly wait --timeout 60 "$ZM_ID-d"
 	expect_equal "$here" 0 "$there" 0 "$SECTORS"
 	quietly cancel "$ZM_ID-d"
@@ -279,6 +285,23 @@ t_file_proof()
 	run blkdiscard "$there"
 	soil "$there" $((SECTORS - 1))
 	told "$there" "[(]not known to be zero"
+	other_file
+}
+
+# Another file without data has the path of the one that the loop device is on.
+other_file()
+{
+	local hidden
+
+	run mkdir "$ZM_DIR/under"
+	undo rmdir "$ZM_DIR/under"
+	run truncate -s $((SECTORS / 2))K "$ZM_DIR/under/file" "$ZM_DIR/file"
+	undo rm "$ZM_DIR/file"
+	attach_loop hidden "$ZM_DIR/under/file" || return
+	must fill "$hidden" 65536 1
+	run mount --bind "$ZM_DIR/file" "$ZM_DIR/under/file"
+	told "$hidden" "[(]not known to be zero"
+	run umount "$ZM_DIR/under/file"
 }
 zm_test "a destination that is a file without data" t_file_proof
 
@@ -329,6 +352,7 @@ t_hints()
 	expect_linear_on "$here"
 	quietly start --want-hints "$ZM_ID-d" "$there"
 	must io "$ZM_DEV/d" write:4194304:65536
+	refused 4 "in use" start --hints "$ZM_DIR/map" "$ZM_ID-d" "$there"
 	exec {fd}<&-
 	echo "4096 $SECTORS" > "$ZM_DIR/wrong"
 	refused 2 "line 1" hint "$ZM_ID-d" "$ZM_DIR/wrong"
@@ -363,6 +387,7 @@ t_unzeroed()
 	run lvm lvremove -q -y -f "$group/old"
 	new_lv_thin "$group" b 32M || return
 	refused 4 "does not zero" start --dest-is-zero "$group/a" "$group/b"
+	refused 4 "does not read as zeroes" start --set discard_zeroes "$group/a" "$group/b"
 	zmirror start "$group/a" "$group/b" || return
 	quietly wait --timeout 60 "$group/a"
 	expect_equal "$(lv_path "$group" a)-zorigin" 0 "$(lv_path "$group" b)" 0 65536
