@@ -337,6 +337,7 @@ static const struct zm_feature zm_features[] = {
 	{ "paused", false, zm_set_paused, zm_get_paused,
 	  "Feature paused takes no value" },
 };
+
 static_assert(ARRAY_SIZE(zm_features) == ZM_FEATURES);
 
 /* Words that the design reserves, refused so that nobody counts on them. */
