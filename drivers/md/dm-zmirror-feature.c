@@ -265,6 +265,9 @@ static int zm_set_on_source_error(struct zmirror *zm, const char *value)
 		return -ENOMEM;
 	WRITE_ONCE(zm->skip, skip);
 	WRITE_ONCE(zm->failover, over);
+	/* Whoever takes the source back relies on it: none comes after this. */
+	if (zm->wq && !over)
+		flush_delayed_work(&zm->source_work);
 	return 0;
 }
 

@@ -837,21 +837,27 @@ static bool zm_dest_has_all(const struct zmirror *zm)
 	return !zm_dest_failed(zm->regions) && !zm_regions_dirty(zm->regions);
 }
 
+/* Whether it is to take over; from a source that is @well, by the user's message only. */
+static bool zm_is_to_take_over(const struct zmirror *zm, bool well)
+{
+	return (well ? READ_ONCE(zm->pivot) : READ_ONCE(zm->failover)) &&
+	       zm_dest_has_all(zm);
+}
+
 /*
  * All is at rest. Somebody is held, or the user wants it and the source is @well. What
  * resync copied was stable on the source, perhaps, and must be so here before the
- * source is done without: a power cut could come at any time.
+ * source is done without: a power cut could come at any time. That may take long, and
+ * the user may have thought better of it meanwhile.
  */
 static bool zm_take_over(struct zmirror *zm, bool lost, bool well)
 {
-	bool wanted = well ? READ_ONCE(zm->pivot) : READ_ONCE(zm->failover);
-
 	if (zm_source_gone(zm->regions))
 		return true;
-	if (!wanted || lost || !zm_dest_has_all(zm))
+	if (lost || !zm_is_to_take_over(zm, well))
 		return false;
 	zm_resync_flush_dest(zm);
-	if (!zm_dest_has_all(zm))
+	if (!zm_is_to_take_over(zm, well))
 		return false;
 
 	/* Who waits for one that is held begins as soon as that ends. */
@@ -910,8 +916,14 @@ static void zm_source_work(struct work_struct *work)
 	bool pivot = READ_ONCE(zm->pivot), over, lost;
 	u32 nr, held = zm_held(zm, &nr, &lost);
 
-	if (!held && !pivot)
+	if (!held && !pivot) {
+		/* Whoever wanted it does not wait any more. */
+		if (zm_frozen(zm->regions)) {
+			zm_thaw(zm->regions);
+			zm_resync_kick(zm);
+		}
 		return;
+	}
 	zm_freeze(zm->regions);
 	if (zm_in_flight(zm->regions) != nr) {
 		queue_delayed_work(zm->wq, &zm->source_work,
@@ -944,8 +956,12 @@ int zm_io_pivot(struct zmirror *zm)
 		WRITE_ONCE(zm->pivot, true);
 		queue_delayed_work(zm->wq, &zm->source_work, 0);
 		if (wait_event_killable(zm->pivot_done,
-					!READ_ONCE(zm->pivot)))
+					!READ_ONCE(zm->pivot))) {
+			/* It must not come true after whatever is done next. */
+			WRITE_ONCE(zm->pivot, false);
+			mod_delayed_work(zm->wq, &zm->source_work, 0);
 			return -EINTR;
+		}
 		if (!zm_source_gone(zm->regions))
 			return zm_dest_failed(zm->regions) ? -EIO : -EBUSY;
 	}
@@ -1025,7 +1041,10 @@ static bool zm_set_discard(struct zm_io *io)
 		return false;
 	io->op.kind = ZM_OP_DISCARD;
 	io->op.pass = zm->discard == ZM_DISCARD_PASS;
-	if (zm->no_unmap || !bdev_max_discard_sectors(zm->dest.dev->bdev))
+	/* Whatever the mode, a destination that has taken over is the only leg. */
+	if (truth == &zm->dest)
+		io->op.source_only = false;
+	else if (zm->no_unmap || !bdev_max_discard_sectors(zm->dest.dev->bdev))
 		io->op.source_only = true;
 	return true;
 }
@@ -1203,7 +1222,7 @@ void zm_io_drain(struct zmirror *zm)
 	flush_work(&zm->zeroing_work);
 }
 
-/* A pivot that was given up by a signal may still look for its moment. */
+/* A pivot that was given up by a signal may have left it queued. */
 void zm_io_exit(struct zmirror *zm)
 {
 	if (zm->wq) {

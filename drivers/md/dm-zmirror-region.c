@@ -977,15 +977,15 @@ unsigned int zm_verify_release(struct zm_regions *zr, struct zm_op *op,
 }
 
 /*
- * A copy that is under way goes by what was known when it began, and ends what it copies
- * as clean. Marked after that, its regions are copied once more.
+ * Who is under way goes by what was known when he began, and ends his regions as clean, or
+ * as zero. Marked after that, they stay as they are marked, and are copied once more.
  */
-static void zm_race_copies(struct zm_bucket *bucket, u32 chunk, u64 regions)
+static void zm_race_all(struct zm_bucket *bucket, u32 chunk, u64 regions)
 {
 	struct zm_op *op;
 
 	hlist_for_each_entry(op, &bucket->in_flight, node)
-		if (op->kind == ZM_OP_COPY && op->chunk == chunk)
+		if (op->chunk == chunk)
 			op->raced |= op->touch & regions;
 }
 
@@ -1022,7 +1022,7 @@ unsigned int zm_regions_mark(struct zm_regions *zr, enum zm_mark mark,
 
 		spin_lock_irqsave(&bucket->lock, flags);
 		if (mark == ZM_MARK_DIRTY || mark == ZM_MARK_NONZERO)
-			zm_race_copies(bucket, chunk, regions);
+			zm_race_all(bucket, chunk, regions);
 		ended |= zm_chunk_marked(zr, mark, chunk, regions);
 		spin_unlock_irqrestore(&bucket->lock, flags);
 		cond_resched();

@@ -92,6 +92,7 @@ struct zm_job {
 	u64 zeroes;
 	u64 lost;			/* could not be read */
 	bool dest_failed;
+	bool stopped;			/* got no leave to move something */
 	blk_status_t dest_status;	/* why */
 	u64 leave;			/* to move something, when, in ns */
 
@@ -368,6 +369,7 @@ static bool zm_job_rate(struct zm_job *job, struct zm_rate *rate, u32 sectors)
 					     job);
 	}
 	job->leave = ktime_get_ns();
+	job->stopped |= !leave;
 	return leave;
 }
 
@@ -483,7 +485,8 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
  */
 static bool zm_job_goes_on(const struct zm_job *job)
 {
-	return !job->dest_failed && (!job->lost || READ_ONCE(job->zm->skip)) &&
+	return !job->dest_failed && !job->stopped &&
+	       (!job->lost || READ_ONCE(job->zm->skip)) &&
 	       zm_resync_running(job->zm);
 }
 
@@ -835,6 +838,7 @@ static bool zm_read_units(struct zm_job *job, unsigned int first,
 
 	*data = GENMASK(first + nr - 1, first);
 	job->unread = 0;
+	job->unwritten = 0;
 	job->leave = ktime_get_ns();
 	if (detect && !zm_job_scan(job, len))
 		return false;
@@ -997,7 +1001,8 @@ static unsigned int zm_prezero_pick(struct zmirror *zm)
 					      rs->prezero_bit,
 					      rs->prezero_regions, nr > 0);
 
-		if (!begun && (nr || !zm_resync_running(zm)))
+		if (!begun && (nr || !zm_resync_running(zm) ||
+			       zm_frozen(zm->regions)))
 			break;
 		rs->prezero_bit = begun ? fls64(op[nr++].touch) : 0;
 		rs->prezero_bit %= ZM_CHUNK_REGIONS;
@@ -1071,6 +1076,8 @@ static void zm_prezero_work(struct work_struct *work)
 		nr = zm_prezero_pick(zm);
 		if (nr)
 			zm_prezero_batch(zm, nr);
+		else if (zm_frozen(zm->regions))
+			schedule_timeout_idle(1);
 		cond_resched();
 	}
 	zm_resync_kick(zm);
@@ -1084,7 +1091,8 @@ static void zm_prezero_work(struct work_struct *work)
 
 /*
  * Copies what the job's operation covers. It is given up in the middle when
- * resync is to stop, so that nobody has to wait for a region of 1 GiB.
+ * resync is to stop, or all requests are held, so that nobody has to wait for a region
+ * of 1 GiB.
  */
 static void zm_job_copy(struct zm_job *job)
 {
@@ -1096,6 +1104,7 @@ static void zm_job_copy(struct zm_job *job)
 	job->zeroes = op->touch;
 	job->lost = 0;
 	job->dest_failed = false;
+	job->stopped = false;
 	job->dest_status = BLK_STS_IOERR;
 	job->zero_start = 0;
 	job->zero_end = 0;

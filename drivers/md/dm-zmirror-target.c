@@ -393,7 +393,7 @@ static void zm_sync_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(work, struct zmirror, sync_work);
 
-	if (READ_ONCE(zm->suspended) || !zm_in_sync(zm) ||
+	if (READ_ONCE(zm->quiesced) || !zm_in_sync(zm) ||
 	    READ_ONCE(zm->told_in_sync))
 		return;
 	WRITE_ONCE(zm->told_in_sync, true);
@@ -536,7 +536,7 @@ static void zmirror_postsuspend(struct dm_target *ti)
 	zm_io_drain(zm);
 
 	mutex_lock(&zm->message_lock);
-	zm->quiesced = true;
+	WRITE_ONCE(zm->quiesced, true);
 	mutex_unlock(&zm->message_lock);
 }
 
@@ -662,7 +662,7 @@ static int zmirror_preresume(struct dm_target *ti)
 	/* The table is live already: a message may come in, or a status be asked. */
 	mutex_lock(&zm_mirrors_lock);
 	mutex_lock(&zm->message_lock);
-	zm->quiesced = false;
+	WRITE_ONCE(zm->quiesced, false);
 	if (!zm->active)
 		zm_first_resume(zm);
 	mutex_unlock(&zm->message_lock);

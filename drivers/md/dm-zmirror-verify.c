@@ -197,9 +197,9 @@ static void zm_look_again(struct zm_verify *verify, sector_t start,
 
 	/*
 	 * A destination that fails has lost more than this. And what this has waited for,
-	 * or a user's mark, may have made the region dirty.
+	 * or a user's mark, may have made the region dirty, or the source be gone.
 	 */
-	known = !verify->source.error &&
+	known = !verify->source.error && !zm_source_gone(zm->regions) &&
 		zm_read_dest_end(zm->regions, &verify->op) &&
 		zm_read_dest(zm->regions, &verify->op);
 	if (!known)

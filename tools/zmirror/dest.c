@@ -477,14 +477,17 @@ bool zm_dest_still_zero(const struct zm_dest *dest)
 	return same;
 }
 
-/* What is elsewhere is not asked: a file on a server that is gone would not answer. */
+/*
+ * What is elsewhere is not asked: a file on a server that is gone would not answer. There
+ * is a /dev within a container's root as well.
+ */
 static bool leads_to_dev(const char *path)
 {
 	static const char dev[] = "/dev/";
-	char target[sizeof(dev)];
+	char target[PATH_MAX];
+	ssize_t len = readlink(path, target, sizeof(target));
 
-	return readlink(path, target, sizeof(target)) >= (ssize_t)strlen(dev) &&
-	       !memcmp(target, dev, strlen(dev));
+	return len > 0 && memmem(target, len, dev, strlen(dev));
 }
 
 /*

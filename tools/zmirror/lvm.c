@@ -421,8 +421,14 @@ static int check_names(const struct zm_lvm_move *move)
 	if (strlen(move->source.vg) + strlen(move->old_name) > MOST_NAME)
 		return zm_error(ZM_REFUSED, "the name %s is too long to have %s after it",
 				move->source.active, OLD_SUFFIX);
-	if (source_is_done(move))
-		return ZM_OK;
+	if (source_is_done(move)) {
+		if (dest_is_done(move) || !is_taken(move->source.vg, move->source.active))
+			return ZM_OK;
+		zm_error(ZM_REFUSED, "%s/%s is the name of another volume by now, which the one in use has left again",
+			 move->source.vg, move->source.active);
+		zm_hint("its data are old: rename it first");
+		return ZM_REFUSED;
+	}
 	if (strcmp(move->source.name, move->source.active)) {
 		zm_error(ZM_REFUSED, "%s/%s has been renamed to %s while it is in use",
 			 move->source.vg, move->source.active, move->source.name);
@@ -598,7 +604,7 @@ int zm_lvm_refuse_moved(const struct zm_dev *source, const struct zm_dev *to)
 		return ZM_REFUSED;
 	}
 	if (!source_is_done(&move)) {
-		zm_hint("LVM does not know of that one either, yet: zmirror migrate --lvm %s %s",
+		zm_hint("LVM does not know of that one either, yet: zmirror migrate --lvm %s %s, when it is no mirror",
 			zm_word(source->name), zm_word(to->name));
 	} else {
 		zm_hint("when it is not in use any more:");

@@ -548,31 +548,31 @@ static void allow_failover(const struct zm_mirror *mirror)
 	zm_table_free(&now);
 }
 
-static int put_source(struct zm_mirror *mirror, const struct zm_table *table)
+static int put_source(const struct zm_mirror *mirror, const struct zm_table *table)
 {
-	int code = keep_from_failover(mirror);
+	int code = put_table(mirror, table, "cancel", false);
 
-	if (!code) {
-		code = put_table(mirror, table, "cancel", false);
-		if (code && !zm_options.dry_run)
-			recover(mirror);
-	}
 	if (code && !zm_options.dry_run)
-		allow_failover(mirror);
+		recover(mirror);
 	return code;
 }
 
 /*
- * A migrate --lvm that was killed may have changed names. They are given back first: were
- * it the other way round, a power cut in between would have LVM activate what is behind.
+ * A migrate --lvm that was killed may have changed names. They are given back before the
+ * table is: were it the other way round, a power cut in between would have LVM activate what
+ * is behind. And when no failover can come any more, or the name would be that of old data.
  */
 static int cancel_steps(struct zm_mirror *mirror, struct zm_lvm_move *move,
 			const struct zm_table *table)
 {
-	int code = move->old_name ? zm_lvm_undo(move) : ZM_OK;
+	int code = keep_from_failover(mirror);
 
+	if (!code && move->old_name)
+		code = zm_lvm_undo(move);
 	if (!code)
 		code = put_source(mirror, table);
+	if (code && !zm_options.dry_run)
+		allow_failover(mirror);
 
 	/* Nobody but who wants hints again would see that it is still there. */
 	if (!code && !mirror->exchanged)

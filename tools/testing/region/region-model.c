@@ -1455,22 +1455,38 @@ static void forget(void)
 	}
 }
 
-/* What is marked while it is copied is not what the copy makes of it. */
-static void mark_copies(u32 first, u32 end)
+/* The regions of an operation that are from @first on. */
+static u64 marked_of(const struct zm_op *op, u32 first, u32 end)
 {
-	u32 i, bit;
+	u64 marked = 0;
+	u32 bit;
 
+	for (bit = 0; bit < 64; bit++) {
+		u32 region = 64 * op->chunk + bit;
+
+		if ((op->touch >> bit & 1) && region >= first && region < end)
+			marked |= 1ULL << bit;
+	}
+	return marked;
+}
+
+/* What is marked while it is copied, or written, is not what that makes of it. */
+static void mark_all(u32 first, u32 end)
+{
+	u32 i;
+
+	for (i = 0; i < MAX_WRITES; i++) {
+		struct request *r = &w.requests[i];
+
+		if (r->phase == MOVING)
+			r->mixed |= marked_of(&r->op, first, end);
+	}
 	for (i = 0; i < MAX_COPIES; i++) {
 		struct copy *c = &w.copies[i];
 
 		if (c->phase != MOVING && c->phase != WRITING)
 			continue;
-		for (bit = 0; bit < 64; bit++) {
-			u32 region = 64 * c->op.chunk + bit;
-
-			if ((c->op.touch >> bit & 1) && region >= first && region < end)
-				c->marked |= 1ULL << bit;
-		}
+		c->marked |= marked_of(&c->op, first, end);
 		c->mixed |= c->marked;
 	}
 }
@@ -1487,7 +1503,7 @@ static void mark_regions(enum zm_mark mark, u32 first, u32 end)
 	remember();
 	ended = zm_regions_mark(w.zr, mark, first, end);
 	if (mark == ZM_MARK_DIRTY || mark == ZM_MARK_NONZERO)
-		mark_copies(first, end);
+		mark_all(first, end);
 	for (region = 0; region < w.regions; region++) {
 		bool in = region >= first && region < end;
 		u32 chunk = region / 64, bit = region % 64;

@@ -60,6 +60,12 @@ t_pivots()
 	message m list dirty
 	expect_eq "what the source lacks" "$ZM_ANSWER" 1-2,4
 
+	# It is the only leg, whatever the mode.
+	message m set copy_mode async
+	must io "$ZM_DEV/m" write:524288:65536 discard:524288:65536
+	message m set copy_mode sync
+	run cmp -n 65536 -i 524288:0 "$ZM_DEV/dst" /dev/zero
+
 	# Once more is no more, and what it was is not forgotten.
 	events_of m
 	events=$ZM_EVENTS
@@ -68,7 +74,7 @@ t_pivots()
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" pivoted
 	message m list dirty
-	expect_eq "what the source lacks" "$ZM_ANSWER" 1-2,4
+	expect_eq "what the source lacks" "$ZM_ANSWER" 1-2,4,8
 	must_dm table m
 	dm_swap m "0 $SECTORS linear $ZM_DEV/dst 0" || return
 	expect_equal "$ZM_DEV/m" 0 "$ZM_DEV/dst" 0 "$SECTORS"
@@ -138,14 +144,14 @@ t_goes_on()
 zm_test "resync goes on when it did not" t_goes_on
 
 # A copy that waits for its rate has all requests wait, and gives up: here it would be for
-# 16 seconds.
+# 256 seconds. It does not read on either.
 t_rate()
 {
 	local ms=$((500 * ZM_SLOWER))
 
 	need_target delay && new_leg src && new_leg dst || return
 	must fill "$ZM_DEV/src" 65536 && must fill "$ZM_DEV/dst" 65536 || return
-	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 2048 nosync rate:64 \
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 32768 nosync rate:64 \
 		copy_mode:async || return
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
 		return
@@ -153,12 +159,35 @@ t_rate()
 	expect_le "ms of a pivot" "$TOOK" $((8 * ms))
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" resync
+	expect_le "sectors read" "${ZM_ST[read]}" 8192
 	message m set rate 0
 	wait_sync m
 	dm_swap dst "${WELL[dst]}" || return
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
 }
 zm_test "a slow rate does not hold all up" t_rate
+
+# Whoever had it killed does something else then, and it must not come true after that.
+t_killed()
+{
+	local ms=$((500 * ZM_SLOWER)) pivot
+
+	need_target delay && new_pair || return
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
+		return
+	dmsetup message "$ZM_ID-m" 0 pivot &
+	pivot=$!
+	rest "$(awk -v ms="$ms" 'BEGIN { print ms / 2000 }')"
+	kill -KILL "$pivot"
+	wait "$pivot" 2> /dev/null
+	rest "$(awk -v ms="$ms" 'BEGIN { print 3 * ms / 1000 }')"
+	status_is m state in_sync || wrong "the state is $ZM_ANSWER"
+	must io "$ZM_DEV/m" write:0:4096
+	dm_swap dst "${WELL[dst]}" || return
+	legs_are_equal
+	pivot
+}
+zm_test "whose user is killed" t_killed
 
 # What was copied and not flushed could be lost, and the source be gone.
 t_flush()
