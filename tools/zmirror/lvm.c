@@ -604,7 +604,7 @@ int zm_lvm_refuse_moved(const struct zm_dev *source, const struct zm_dev *to)
 		return ZM_REFUSED;
 	}
 	if (!source_is_done(&move)) {
-		zm_hint("LVM does not know of that one either, yet: zmirror migrate --lvm %s %s, when it is no mirror",
+		zm_hint("LVM does not know of that one either; when it is no mirror: zmirror migrate --lvm %s %s",
 			zm_word(source->name), zm_word(to->name));
 	} else {
 		zm_hint("when it is not in use any more:");
