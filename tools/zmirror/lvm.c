@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PREFIX		"LVM-"
+#define PREFIX		ZM_LVM_PREFIX
 #define ID_LENGTH	32	/* of a group's, or a volume's */
 #define OLD_SUFFIX	"_old"
 #define MOST_NAME	127	/* of a group and a volume together */
@@ -168,11 +168,6 @@ static int change(const char *point, const char *const *words)
  * Volumes
  * ------------------------------------------------------------------------
  */
-
-bool zm_lvm_is_volume(const struct zm_dev *dev)
-{
-	return !strncmp(dev->uuid, PREFIX, strlen(PREFIX));
-}
 
 /* What has a suffix is a layer that LVM keeps to itself: -tpool, -real, -cow. */
 bool zm_lvm_uuid(const struct zm_dev *dev, char *uuid)

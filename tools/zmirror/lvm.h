@@ -43,9 +43,6 @@ struct zm_lvm_move {
 	bool same_group;
 };
 
-/** zm_lvm_is_volume - whether a device is a volume of LVM's, by its UUID */
-bool zm_lvm_is_volume(const struct zm_dev *dev);
-
 /**
  * zm_lvm_uuid - the UUID of a volume, as LVM writes it
  * @dev: a device

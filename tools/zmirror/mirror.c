@@ -404,6 +404,11 @@ int zm_mirror_reload(struct zm_mirror *mirror)
 	return zm_mirror_update(mirror, zm_read_all);
 }
 
+bool zm_lvm_is_volume(const struct zm_dev *dev)
+{
+	return !strncmp(dev->uuid, ZM_LVM_PREFIX, strlen(ZM_LVM_PREFIX));
+}
+
 bool zm_has_pivoted(const struct zm_mirror *mirror)
 {
 	return !strcmp(mirror->status.state, "pivoted") ||

@@ -148,6 +148,11 @@ int zm_mirror_refresh(struct zm_mirror *mirror);
  */
 int zm_mirror_reload(struct zm_mirror *mirror);
 
+#define ZM_LVM_PREFIX	"LVM-"	/* of a UUID */
+
+/** zm_lvm_is_volume - whether a device is a volume of LVM's, by its UUID */
+bool zm_lvm_is_volume(const struct zm_dev *dev);
+
 /** zm_has_pivoted - whether the destination has taken over, by a pivot or a failover */
 bool zm_has_pivoted(const struct zm_mirror *mirror);
 

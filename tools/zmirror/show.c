@@ -467,6 +467,23 @@ static void zm_show_next(const char *meaning, const char *command, const char *v
 	printf("%s\n    %s %s %s%s\n", meaning, command, verb, zm_word(name), tail);
 }
 
+/* LVM has to know where its volume is: a pivot alone would not tell it. */
+static bool zm_is_for_lvm(const struct zm_mirror *mirror)
+{
+	struct zm_dev dest;
+
+	return !mirror->exchanged && zm_lvm_is_volume(&mirror->dev) &&
+	       !zm_dm_lookup(mirror->dest.name, &dest) && zm_lvm_is_volume(&dest);
+}
+
+static void zm_show_migrate(const struct zm_mirror *mirror, const char *meaning)
+{
+	char *dest = zm_printf(" %s", zm_word(mirror->dest.name));
+
+	zm_show_next(meaning, "zmirror", "migrate --lvm", mirror->dev.name, dest);
+	free(dest);
+}
+
 static void zm_show_advice(const struct zm_mirror *mirror)
 {
 	const struct zm_advice *advice = zm_find_advice(&mirror->status);
@@ -481,6 +498,8 @@ static void zm_show_advice(const struct zm_mirror *mirror)
 	else if (mirror->exchanged && !strcmp(mirror->status.state, "in_sync"))
 		zm_show_next("The former source follows. This goes on without it:",
 			     "zmirror", "cancel", name, "");
+	else if (!strcmp(advice->verb, "pivot") && zm_is_for_lvm(mirror))
+		zm_show_migrate(mirror, advice->meaning);
 	else
 		zm_show_next(advice->meaning, "zmirror", advice->verb, name, "");
 }

@@ -224,6 +224,21 @@ static void test_advice(void **state)
 	check_run(zm_cmd_status, "status a", ZM_OK, "zmirror cancel a");
 }
 
+/* A pivot alone does not tell LVM; where it cannot be told, there is nothing else. */
+static void test_advice_lvm(void **state)
+{
+	struct fake_dev *dest;
+
+	(void)state;
+	fake_reset();
+	fake_add("old-data", "LVM-a", 1, "zmirror", "253:3 0 253:4 0 8", "1/1 8 in_sync AA 0");
+	dest = fake_add("new-data", "", 4, "linear", "", "");
+	check_run(zm_cmd_status, "status old-data", ZM_OK, "zmirror pivot old-data\n");
+	strcpy(dest->dev.uuid, "LVM-b");
+	check_run(zm_cmd_status, "status old-data", ZM_OK,
+		  "zmirror migrate --lvm old-data new-data\n");
+}
+
 /* Commands are told as a shell reads them. */
 static void test_advice_quoted(void **state)
 {
@@ -387,6 +402,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_table, setup),
 		cmocka_unit_test_setup(test_block, setup),
 		cmocka_unit_test_setup(test_advice, setup),
+		cmocka_unit_test_setup(test_advice_lvm, setup),
 		cmocka_unit_test_setup(test_advice_quoted, setup),
 		cmocka_unit_test_setup(test_line, setup),
 		cmocka_unit_test_setup(test_json, setup),
