@@ -208,7 +208,7 @@ def fio(job, device, **settings):
 
 # How many requests: so many that a millisecond of the clock is a small part.
 COUNTS = {4096: 6000, 65536: 3000, 1 << 20: 256}
-BARS = {("randwrite", 4096, 16): 200000, ("randread", 4096, 16): 60000,
+BARS = {("randwrite", 4096, 16): 200000, ("randread", 4096, 16): 200000,
         ("randwrite", 65536, 16): 8192, ("randwrite", 1 << 20, 16): 512}
 BARRED = (LINEAR, "floor", "zmirror", "zmirror-paused", "zmirror-async")
 
