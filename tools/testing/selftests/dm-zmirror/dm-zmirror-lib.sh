@@ -26,7 +26,10 @@
 ZM_ID="zmt$$"			# begins the name of everything that is made
 export LC_ALL=C			# what programs say, and no time lost on languages
 ZM_SLOWER=$((${ZM_SLOW:+4} + 1))	# ZM_SLOW: a kernel with many checks
-ZM_LIMIT=${ZM_LIMIT:-$((60 * ZM_SLOWER))}	# seconds that one command may take
+# ZM_EXACT: a clock that counts instructions, and jumps on while a program is read from a
+# busy host. To wait costs nothing there.
+ZM_PATIENCE=$((ZM_SLOWER * (${ZM_EXACT:+9} + 1)))
+ZM_LIMIT=${ZM_LIMIT:-$((60 * ZM_PATIENCE))}	# seconds that one command may take
 ZM_LIB_DIR=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 KSFT_PASS=0
@@ -207,7 +210,7 @@ run_fails()
 # job that cannot be killed, too.
 finish() # PID SECONDS WHAT
 {
-	local deadline=$((SECONDS + $2 * ZM_SLOWER)) rc
+	local deadline=$((SECONDS + $2 * ZM_PATIENCE)) rc
 
 	while kill -0 "$1" 2> /dev/null; do
 		if [ "$SECONDS" -ge "$deadline" ]; then
@@ -798,7 +801,7 @@ status_line() # NAME
 
 wait_until() # WHAT SECONDS COMMAND...
 {
-	local deadline=$((SECONDS + $2 * ZM_SLOWER + 1))
+	local deadline=$((SECONDS + $2 * ZM_PATIENCE + 1))
 
 	until "${@:3}"; do
 		[ "$SECONDS" -lt "$deadline" ] ||
