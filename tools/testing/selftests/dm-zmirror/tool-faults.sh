@@ -345,6 +345,8 @@ t_mode()
 	fails_at pivot.message pivot "$DEVICE"
 	expect "it is not in async mode, failed" is_async
 	quietly pause "$DEVICE"
+	# More than users could write whole until it is interrupted.
+	message d mark dirty 0-$((SECTORS / 128 - 1))
 	wait_until "it is out of sync" 20 state_is paused
 	"$ZMIRROR" pivot "$DEVICE" > "$ZM_DIR/said" 2>&1 &
 	pid=$!
