@@ -234,7 +234,7 @@ static void test_advice_lvm(void **state)
 	fake_add("old-data", "LVM-a", 1, "zmirror", "253:3 0 253:4 0 8", "1/1 8 in_sync AA 0");
 	dest = fake_add("new-data", "", 4, "linear", "", "");
 	check_run(zm_cmd_status, "status old-data", ZM_OK, "zmirror pivot old-data\n");
-	strcpy(dest->dev.uuid, "LVM-b");
+	snprintf(dest->dev.uuid, sizeof(dest->dev.uuid), "LVM-b");
 	check_run(zm_cmd_status, "status old-data", ZM_OK,
 		  "zmirror migrate --lvm old-data new-data\n");
 }
