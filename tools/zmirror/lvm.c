@@ -285,7 +285,8 @@ static int ask_lvs(const struct zm_dev *dev, const char *uuid, const char *field
 	return code;
 }
 
-static int find_volume(const struct zm_dev *dev, struct zm_lv *lv)
+/* A group that other machines have is refused, but where its names are all that matters. */
+static int find_volume(const struct zm_dev *dev, bool shared, struct zm_lv *lv)
 {
 	char uuid[40], *answer;
 	int code;
@@ -297,23 +298,10 @@ static int find_volume(const struct zm_dev *dev, struct zm_lv *lv)
 	if (code)
 		return code;
 	lv->uuid = zm_strdup(uuid);
-	code = zm_lvm_parse(answer, lv);
-	free(answer);
-	return code ? code : activated_as(dev, lv);
-}
-
-/* As find_volume(), also in a group that other machines have. */
-static int find_names(const struct zm_dev *dev, struct zm_lv *lv)
-{
-	char uuid[40], *answer;
-	int code;
-
-	if (!zm_lvm_uuid(dev, uuid))
-		return ZM_FAILED;
-	code = ask_lvs(dev, uuid, "vg_name,lv_name,lv_uuid", &answer);
-	if (code)
-		return code;
-	code = take_names(answer, lv) ? ZM_OK : ZM_FAILED;
+	if (!shared)
+		code = zm_lvm_parse(answer, lv);
+	else if (!take_names(answer, lv))
+		code = ZM_FAILED;
 	free(answer);
 	return code ? code : activated_as(dev, lv);
 }
@@ -441,10 +429,10 @@ static int check_names(const struct zm_lvm_move *move)
 static int look(const struct zm_dev *source, const struct zm_dev *dest,
 		struct zm_lvm_move *move)
 {
-	int code = find_volume(source, &move->source);
+	int code = find_volume(source, false, &move->source);
 
 	if (!code)
-		code = find_volume(dest, &move->dest);
+		code = find_volume(dest, false, &move->dest);
 	if (code)
 		return code;
 	move->same_group = !strcmp(move->source.vg, move->dest.vg);
@@ -629,7 +617,7 @@ int zm_lvm_find_begun(const struct zm_mirror *mirror, struct zm_lvm_move *move)
 	    zm_dm_lookup_dev(mirror->dest.dev, &dest) || !zm_lvm_uuid(&dest, uuid) ||
 	    zm_lvm_has_moved(&mirror->origin, &to))
 		return ZM_OK;
-	code = find_names(&mirror->dev, &lv);
+	code = find_volume(&mirror->dev, true, &lv);
 	if (!code && is_old_name(&lv))
 		code = look(&mirror->dev, &dest, move);
 	free_volume(&lv);
