@@ -33,8 +33,9 @@ copy=$out/dm-zmirror-$version
 rm -rf "$out"/dm-zmirror-[0-9]* "$out"/dm-zmirror_* \
 	"$out"/dm-zmirror-dkms_* "$out"/zmirror-tools_*
 mkdir "$copy"
-tar -c --exclude=build README.md dkms.conf debian drivers tools/zmirror \
-	Documentation/install.md Documentation/admin-guide |
+tar -c --exclude=build dkms.conf debian drivers tools/zmirror \
+	Documentation/install.md Documentation/other-machine.md \
+	Documentation/admin-guide |
 	tar -x -C "$copy"
 sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"$version\"/" "$copy/dkms.conf"
 

@@ -95,7 +95,8 @@ static void help(void)
 	puts("\n  -n, --dry-run   print the dmsetup commands that it stands for\n"
 	     "  -v, --verbose   tell what is done\n"
 	     "  -V, --version\n"
-	     "  -h, --help      -n and -v stand before the verb, the long ones anywhere\n\n"
+	     "  -h, --help\n\n"
+	     "They stand before the verb; --dry-run, --verbose and --help may stand after it.\n"
 	     "zmirror VERB --help tells of one; the manuals are zmirror(8) and\n"
 	     "zmirror-VERB(8).");
 }
