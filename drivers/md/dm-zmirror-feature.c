@@ -133,8 +133,10 @@ static int zm_set_copy_mode(struct zmirror *zm, const char *value)
 
 	if (!auto_mode && strcmp(value, "async") && strcmp(value, "sync"))
 		return -EINVAL;
+	spin_lock_irq(&zm->lock);
 	WRITE_ONCE(zm->auto_mode, auto_mode);
 	WRITE_ONCE(zm->async, strcmp(value, "sync"));
+	spin_unlock_irq(&zm->lock);
 	if (zm->resync)
 		zm_resync_kick(zm);
 	return 0;

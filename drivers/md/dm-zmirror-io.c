@@ -40,6 +40,7 @@ enum zm_io_kind {
 #define ZM_IO_TIMED		1U	/* somebody wants to know how long it takes */
 #define ZM_IO_ZERO_PAYLOAD	2U	/* written as zeroes, by its content */
 #define ZM_IO_DEST_FAILED	4U	/* the destination's share has failed */
+#define ZM_IO_SOURCE_GONE	8U	/* a read that was sent to the destination at once */
 
 /*
  * What is kept for each bio, in the data that device-mapper allocates with it,
@@ -109,11 +110,9 @@ static const struct zm_leg *zm_truth(const struct zmirror *zm)
 }
 
 /* @sector counts from the start of the mirror. */
-static void zm_remap_to_truth(struct zmirror *zm, struct bio *bio,
-			      sector_t sector)
+static void zm_remap_to(const struct zm_leg *leg, struct bio *bio,
+			sector_t sector)
 {
-	const struct zm_leg *leg = zm_truth(zm);
-
 	bio_set_dev(bio, leg->dev->bdev);
 	bio->bi_iter.bi_sector = leg->start + sector;
 }
@@ -122,8 +121,7 @@ static void zm_remap_to_truth(struct zmirror *zm, struct bio *bio,
 static void zm_remap_to_source(struct zmirror *zm, struct bio *bio,
 			       sector_t sector)
 {
-	bio_set_dev(bio, zm->source.dev->bdev);
-	bio->bi_iter.bi_sector = zm->source.start + sector;
+	zm_remap_to(&zm->source, bio, sector);
 }
 
 /*
@@ -347,8 +345,9 @@ static int zm_read_failed(struct zm_io *io, struct bio *bio,
 		return DM_ENDIO_DONE;
 	}
 	if (*error != BLK_STS_AGAIN && !(bio->bi_opf & REQ_RAHEAD))
-		atomic64_inc(&zm->stats.source_errors);
-	if (!zm_read_elsewhere(io, bio, *error))
+		atomic64_inc(io->flags & ZM_IO_SOURCE_GONE ?
+			     &zm->stats.dest_errors : &zm->stats.source_errors);
+	if ((io->flags & ZM_IO_SOURCE_GONE) || !zm_read_elsewhere(io, bio, *error))
 		return DM_ENDIO_DONE;
 	zm_read_again(io, bio);
 	return DM_ENDIO_INCOMPLETE;
@@ -805,31 +804,37 @@ static void zm_make_zeroes(struct work_struct *work)
  * ------------------------------------------------------------------------
  */
 
-/*
- * How many bios are held, how many of them are operations, and whether the
- * destination has failed since one of these began: it may have lost what that wrote,
- * which is not known of it before it ends.
- */
-static u32 zm_held(struct zmirror *zm, u32 *ops, bool *lost)
+/* How many bios are held, and how many of them are operations. */
+static u32 zm_held(struct zmirror *zm, u32 *ops)
 {
 	struct bio *bio;
-	u32 all = 0, nr = 0;
+	u32 all = 0;
 
-	*lost = false;
+	*ops = 0;
 	spin_lock_irq(&zm->lock);
 	bio_list_for_each(bio, &zm->held) {
-		const struct zm_io *io = zm_io(bio);
-
 		all++;
-		if (io->kind != ZM_IO_OP)
-			continue;
-		nr++;
-		if (!zm_read_dest_end(zm->regions, &io->op))
-			*lost = true;
+		*ops += zm_io(bio)->kind == ZM_IO_OP;
 	}
 	spin_unlock_irq(&zm->lock);
-	*ops = nr;
 	return all;
+}
+
+/*
+ * Whether the destination has failed since one that is held began: it may have lost what
+ * that wrote, which is not known of it before it ends.
+ */
+static bool zm_held_lost(struct zmirror *zm)
+{
+	struct bio *bio;
+	bool lost = false;
+
+	spin_lock_irq(&zm->lock);
+	bio_list_for_each(bio, &zm->held)
+		lost |= zm_io(bio)->kind == ZM_IO_OP &&
+			!zm_read_dest_end(zm->regions, &zm_io(bio)->op);
+	spin_unlock_irq(&zm->lock);
+	return lost;
 }
 
 static bool zm_dest_has_all(const struct zmirror *zm)
@@ -848,16 +853,16 @@ static bool zm_is_to_take_over(const struct zmirror *zm, bool well)
  * All is at rest. Somebody is held, or the user wants it and the source is @well. What
  * resync copied was stable on the source, perhaps, and must be so here before the
  * source is done without: a power cut could come at any time. That may take long, and
- * the user may have thought better of it meanwhile.
+ * the user may have thought better of it meanwhile. Or the destination has failed in
+ * between, by another flush, and been used again: then what is held may be lost though
+ * no region is dirty. So who is held is asked last.
  */
-static bool zm_take_over(struct zmirror *zm, bool lost, bool well)
+static bool zm_take_over(struct zmirror *zm, bool well)
 {
 	if (zm_source_gone(zm->regions))
 		return true;
-	if (lost || !zm_is_to_take_over(zm, well))
-		return false;
-	zm_resync_flush_dest(zm);
-	if (!zm_is_to_take_over(zm, well))
+	if (!zm_is_to_take_over(zm, well) || !zm_resync_flush_dest(zm) ||
+	    zm_held_lost(zm) || !zm_is_to_take_over(zm, well))
 		return false;
 
 	/* Who waits for one that is held begins as soon as that ends. */
@@ -913,8 +918,8 @@ static void zm_source_work(struct work_struct *work)
 {
 	struct zmirror *zm = container_of(to_delayed_work(work),
 					  struct zmirror, source_work);
-	bool pivot = READ_ONCE(zm->pivot), over, lost;
-	u32 nr, held = zm_held(zm, &nr, &lost);
+	u32 pivot = READ_ONCE(zm->pivot), nr, held = zm_held(zm, &nr);
+	bool over;
 
 	if (!held && !pivot) {
 		/* Whoever wanted it does not wait any more. */
@@ -930,14 +935,13 @@ static void zm_source_work(struct work_struct *work)
 				   msecs_to_jiffies(ZM_FREEZE_MS));
 		return;
 	}
-	over = zm_take_over(zm, lost, !held);
+	over = zm_take_over(zm, !held);
 	zm_let_held_go(zm, over);
 	zm_thaw(zm->regions);
 	zm_resync_kick(zm);
-	if (pivot) {
-		WRITE_ONCE(zm->pivot, false);
+	/* Not one that was asked for meanwhile, by another message: that has queued this again. */
+	if (pivot && cmpxchg(&zm->pivot, pivot, 0) == pivot)
 		wake_up(&zm->pivot_done);
-	}
 }
 
 /*
@@ -949,16 +953,18 @@ static void zm_source_work(struct work_struct *work)
  */
 int zm_io_pivot(struct zmirror *zm)
 {
+	u32 pivot = ++zm->pivots ?: ++zm->pivots;
+
 	if (!zm_source_gone(zm->regions)) {
 		if (!zm_dest_has_all(zm))
 			return -EBUSY;
 		zm_resync_flush_dest(zm);
-		WRITE_ONCE(zm->pivot, true);
+		WRITE_ONCE(zm->pivot, pivot);
 		queue_delayed_work(zm->wq, &zm->source_work, 0);
 		if (wait_event_killable(zm->pivot_done,
 					!READ_ONCE(zm->pivot))) {
 			/* It must not come true after whatever is done next. */
-			WRITE_ONCE(zm->pivot, false);
+			WRITE_ONCE(zm->pivot, 0);
 			mod_delayed_work(zm->wq, &zm->source_work, 0);
 			return -EINTR;
 		}
@@ -1165,6 +1171,7 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 	struct zmirror *zm = ti->private;
 	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
 	unsigned long now = jiffies;
+	const struct zm_leg *truth;
 
 	io->zm = zm;
 	io->op.start = sector;
@@ -1180,7 +1187,10 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 		io->op.end = sector + bio_sectors(bio);
 		io->payload = bio->bi_iter;
 		zm_mark_single(bio);
-		zm_remap_to_truth(zm, bio, sector);
+		truth = zm_truth(zm);
+		if (unlikely(truth == &zm->dest))
+			io->flags |= ZM_IO_SOURCE_GONE;
+		zm_remap_to(truth, bio, sector);
 		return DM_MAPIO_REMAPPED;
 	}
 	return zm_map_op(zm, io, bio, sector);
@@ -1194,7 +1204,6 @@ int zm_io_map(struct dm_target *ti, struct bio *bio)
 
 int zm_io_init(struct zmirror *zm)
 {
-	spin_lock_init(&zm->lock);
 	bio_list_init(&zm->deferred);
 	bio_list_init(&zm->held);
 	INIT_DELAYED_WORK(&zm->source_work, zm_source_work);

@@ -1145,16 +1145,17 @@ void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush)
 	flush->epoch = atomic_inc_return(&zr->epoch) - 1;
 }
 
-void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush)
+bool zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush)
 {
 	int old = atomic_read(&zr->flushed);
 
 	if (flush->generation != (u32)atomic_read(&zr->failures))
-		return;
+		return false;
 	do {
 		if ((s32)(flush->epoch - (u32)old) <= 0)
-			return;
+			return true;
 	} while (!atomic_try_cmpxchg(&zr->flushed, &old, flush->epoch));
+	return true;
 }
 
 bool zm_flush_needed(const struct zm_regions *zr)

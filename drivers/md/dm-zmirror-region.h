@@ -580,11 +580,13 @@ void zm_flush_begin(struct zm_regions *zr, struct zm_flush *flush);
  * @zr: the state
  * @flush: what zm_flush_begin() filled in
  *
- * What had been written to the destination before zm_flush_begin() is stable.
+ * What had been written to the destination before zm_flush_begin() is stable, unless
+ * the destination has failed since.
  *
  * Context: any.
+ * Return: false if it has.
  */
-void zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush);
+bool zm_flush_end(struct zm_regions *zr, const struct zm_flush *flush);
 
 /**
  * zm_flush_needed - whether users have something on the destination to flush

@@ -481,13 +481,14 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
 
 /*
  * Whether there is a point in going on with what the job has begun. A device that is
- * dead may take its whole time limit for each request, and whoever suspends waits.
+ * dead may take its whole time limit for each request, and whoever suspends waits; so do
+ * all users while all requests are held.
  */
 static bool zm_job_goes_on(const struct zm_job *job)
 {
 	return !job->dest_failed && !job->stopped &&
 	       (!job->lost || READ_ONCE(job->zm->skip)) &&
-	       zm_resync_running(job->zm);
+	       zm_resync_running(job->zm) && !zm_frozen(job->zm->regions);
 }
 
 /*
@@ -1228,14 +1229,14 @@ static void zm_auto_mode(struct zmirror *zm)
 	if (now - rs->least_at > ZM_STUCK_NS ||
 	    (passed <= 2 * ZM_AUTO_NS &&
 	     left <= div64_u64(done * ZM_AUTO_NS, passed)))
-		WRITE_ONCE(zm->async, false);
+		zm_auto_async(zm, false);
 }
 
 /* Nothing is left to copy. */
 static void zm_auto_mode_end(struct zmirror *zm)
 {
 	if (READ_ONCE(zm->auto_mode) && !zm_regions_left(zm))
-		WRITE_ONCE(zm->async, false);
+		zm_auto_async(zm, false);
 }
 
 static void zm_job_measure(struct zm_job *job)
@@ -1350,7 +1351,7 @@ void zm_resync_drain(struct zmirror *zm)
 	flush_work(&zm->sync_work);
 }
 
-void zm_resync_flush_dest(struct zmirror *zm)
+bool zm_resync_flush_dest(struct zmirror *zm)
 {
 	struct dm_io_region where = zm_where(&zm->dest, 0, 0);
 	struct dm_io_request req = {
@@ -1362,10 +1363,10 @@ void zm_resync_flush_dest(struct zmirror *zm)
 	struct zm_flush flush;
 
 	zm_flush_begin(zm->regions, &flush);
-	if (zm_dm_io(&req, &where))
-		zm_dest_error(zm, flush.generation, BLK_STS_IOERR);
-	else
-		zm_flush_end(zm->regions, &flush);
+	if (!zm_dm_io(&req, &where))
+		return zm_flush_end(zm->regions, &flush);
+	zm_dest_error(zm, flush.generation, BLK_STS_IOERR);
+	return false;
 }
 
 /*
@@ -1478,8 +1479,14 @@ void zm_resync_exit(struct zmirror *zm)
 
 	if (!rs)
 		return;
-	if (rs->wq)
+	/*
+	 * A removal does not wait for a message before it drains: one that has set
+	 * on_dest_error:retry since may have queued this.
+	 */
+	if (rs->wq) {
+		cancel_delayed_work_sync(&zm->retry_work);
 		destroy_workqueue(rs->wq);
+	}
 	for (i = 0; i < rs->nr; i++)
 		zm_job_free(rs->jobs[i]);
 	if (rs->kcopyd)

@@ -121,8 +121,9 @@ void zm_resync_drain(struct zmirror *zm);
  * @zm: the mirror
  *
  * Context: may sleep.
+ * Return: whether that has succeeded, and the destination not failed meanwhile.
  */
-void zm_resync_flush_dest(struct zmirror *zm);
+bool zm_resync_flush_dest(struct zmirror *zm);
 
 /**
  * zm_resync_ready - the second copy of a region has begun after a wait

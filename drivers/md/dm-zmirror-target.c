@@ -264,6 +264,48 @@ static void zm_destroy(struct zmirror *zm)
 	kfree(zm);
 }
 
+static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
+{
+	return a->dev->bdev->bd_dev == b->dev->bdev->bd_dev &&
+	       a->start == b->start;
+}
+
+/*
+ * Whether the legs have changed places since @old, whose destination has taken over:
+ * the old source lacks what is dirty there, and no more.
+ */
+static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
+{
+	return old->pivoted && old->source_stable &&
+	       zm_same_leg(&old->source, &zm->dest) &&
+	       zm_same_leg(&old->dest, &zm->source);
+}
+
+/* Whether @old is the mirror whose table that of @zm has replaced. */
+static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
+{
+	return old != zm && old->active && old->regions &&
+	       dm_table_get_md(old->ti->table) ==
+	       dm_table_get_md(zm->ti->table) &&
+	       old->ti->begin == zm->ti->begin &&
+	       old->ti->len == zm->ti->len &&
+	       old->region_sectors == zm->region_sectors &&
+	       (zm_exchanges(zm, old) ||
+		(zm_same_leg(&old->source, &zm->source) &&
+		 zm_same_leg(&old->dest, &zm->dest)));
+}
+
+/* The mirror that @zm is to replace, or NULL; the list is locked. */
+static struct zmirror *zm_find_old(const struct zmirror *zm)
+{
+	struct zmirror *old;
+
+	list_for_each_entry(old, &zm_mirrors, list)
+		if (zm_replaces(zm, old))
+			return old;
+	return NULL;
+}
+
 static void zm_set_capabilities(struct zmirror *zm)
 {
 	struct dm_target *ti = zm->ti;
@@ -309,6 +351,7 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm_meter_init(&zm->reading);
 	mutex_init(&zm->message_lock);
 	mutex_init(&zm->state_lock);
+	spin_lock_init(&zm->lock);
 
 	r = zm_parse_legs(zm, &as);
 	if (!r)
@@ -324,6 +367,7 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm_set_capabilities(zm);
 
 	mutex_lock(&zm_mirrors_lock);
+	zm->replaces = zm_find_old(zm);
 	list_add(&zm->list, &zm_mirrors);
 	mutex_unlock(&zm_mirrors_lock);
 	return 0;
@@ -471,13 +515,22 @@ static void zm_event_work(struct work_struct *work)
  * ------------------------------------------------------------------------
  */
 
+/* A mode that the user has set meanwhile is not undone. */
+void zm_auto_async(struct zmirror *zm, bool async)
+{
+	spin_lock_irq(&zm->lock);
+	if (zm->auto_mode)
+		WRITE_ONCE(zm->async, async);
+	spin_unlock_irq(&zm->lock);
+}
+
 /* Lets resync go on, if nothing else holds it up. */
 static void zm_go_on(struct zmirror *zm)
 {
 	if (READ_ONCE(zm->suspended))
 		return;
 	if (READ_ONCE(zm->auto_mode) && zm_regions_dirty(zm->regions))
-		WRITE_ONCE(zm->async, true);
+		zm_auto_async(zm, true);
 	zm_resync_kick(zm);
 	zm_verify_kick(zm);
 	zm_look_in_sync(zm);
@@ -538,37 +591,6 @@ static void zmirror_postsuspend(struct dm_target *ti)
 	mutex_lock(&zm->message_lock);
 	WRITE_ONCE(zm->quiesced, true);
 	mutex_unlock(&zm->message_lock);
-}
-
-static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
-{
-	return a->dev->bdev->bd_dev == b->dev->bdev->bd_dev &&
-	       a->start == b->start;
-}
-
-/*
- * Whether the legs have changed places since @old, whose destination has taken over:
- * the old source lacks what is dirty there, and no more.
- */
-static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
-{
-	return old->pivoted && old->source_stable &&
-	       zm_same_leg(&old->source, &zm->dest) &&
-	       zm_same_leg(&old->dest, &zm->source);
-}
-
-/* Whether @old is the mirror whose table that of @zm has replaced. */
-static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
-{
-	return old != zm && old->active && old->regions &&
-	       dm_table_get_md(old->ti->table) ==
-	       dm_table_get_md(zm->ti->table) &&
-	       old->ti->begin == zm->ti->begin &&
-	       old->ti->len == zm->ti->len &&
-	       old->region_sectors == zm->region_sectors &&
-	       (zm_exchanges(zm, old) ||
-		(zm_same_leg(&old->source, &zm->source) &&
-		 zm_same_leg(&old->dest, &zm->dest)));
 }
 
 /* As zm_adopt() has found it; what has failed was the other leg. */
@@ -636,16 +658,29 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	old->regions = NULL;
 }
 
+/*
+ * What the line promises was not true of the mirror that it was to replace. That one has
+ * gone without being taken over, for another target of the same table would not resume.
+ */
+static void zm_forget_promises(struct zmirror *zm)
+{
+	u32 total = zm_regions_total(zm->regions);
+
+	if (zm->dest_zeroed || zm->nosync)
+		DMWARN("%s: dest_zeroed and nosync ignored: running mirror's regions lost",
+		       dm_table_device_name(zm->ti->table));
+	zm_regions_mark(zm->regions, ZM_MARK_NONZERO, 0, total);
+	zm_regions_mark(zm->regions, ZM_MARK_DIRTY, 0, total);
+}
+
 static void zm_first_resume(struct zmirror *zm)
 {
-	struct zmirror *old;
+	struct zmirror *old = zm_find_old(zm);
 
-	list_for_each_entry(old, &zm_mirrors, list) {
-		if (zm_replaces(zm, old)) {
-			zm_adopt(zm, old);
-			break;
-		}
-	}
+	if (old)
+		zm_adopt(zm, old);
+	else if (zm->replaces)
+		zm_forget_promises(zm);
 
 	/* The promises were about this moment. */
 	zm->dest_zeroed = false;

@@ -36,7 +36,7 @@ struct zm_look {
 
 /*
  * @running, the place @at and the counts are written by the work item while there
- * is one under way, and read by the status without a lock. All else belongs to
+ * is one under way, and read by the status under the lock on the state alone. All else belongs to
  * the work item, or to who has the lock on messages while there is none.
  *
  * @found has a bit for each region that differs, in words as those of the region
@@ -47,7 +47,7 @@ struct zm_verify {
 	struct work_struct work;
 	struct dm_io_client *io;
 
-	bool running;
+	u32 running;			/* or 0: not all machines exchange a byte */
 	bool repair;
 	u32 first;			/* region */
 	u32 last;
@@ -143,6 +143,16 @@ static u32 zm_region_of(const struct zm_verify *verify, sector_t sector)
 	return sector >> ilog2(verify->zm->region_sectors);
 }
 
+/* What is in the region of the first sector; a piece may begin in the middle of one. */
+static sector_t zm_in_region(const struct zm_verify *verify, sector_t start,
+			     sector_t len)
+{
+	u32 region_sectors = verify->zm->region_sectors;
+
+	return min_t(sector_t, len,
+		     region_sectors - (start & (region_sectors - 1)));
+}
+
 static bool zm_was_found(const struct zm_verify *verify, u32 region)
 {
 	return verify->found[region / ZM_CHUNK_REGIONS] &
@@ -232,11 +242,10 @@ static bool zm_verify_runs(const void *context)
 static sector_t zm_compare(struct zm_verify *verify, sector_t start,
 			   sector_t len)
 {
-	u32 region_sectors = verify->zm->region_sectors;
 	sector_t skip, part;
 
 	for (skip = 0; skip < len; skip += part) {
-		part = min_t(sector_t, len - skip, region_sectors);
+		part = zm_in_region(verify, start + skip, len - skip);
 		if (zm_was_found(verify, zm_region_of(verify, start + skip)) ||
 		    !zm_differs(verify, skip, part))
 			continue;
@@ -304,7 +313,7 @@ static void zm_verify_one(struct zm_verify *verify, sector_t len)
 		return;
 	}
 	for (; at < end && zm_verify_runs(verify); at += part) {
-		part = min_t(sector_t, end - at, zm->region_sectors);
+		part = zm_in_region(verify, at, end - at);
 		zm_look_at(verify, at, part);
 		if (verify->source.error)
 			zm_unverified(verify, zm_region_of(verify, at));
@@ -314,7 +323,8 @@ static void zm_verify_one(struct zm_verify *verify, sector_t len)
 	WRITE_ONCE(verify->at, at);
 }
 
-static void zm_verify_end(struct zm_verify *verify)
+/* Who has it end tells of it, once: the work item, or who stops it. */
+static void zm_verify_tell(const struct zm_verify *verify)
 {
 	struct zmirror *zm = verify->zm;
 
@@ -323,7 +333,6 @@ static void zm_verify_end(struct zm_verify *verify)
 	       verify->at < verify->end ? "given up" : "ended",
 	       verify->mismatch, verify->last - verify->first,
 	       verify->unverified);
-	WRITE_ONCE(verify->running, false);
 	dm_table_event(zm->ti->table);
 }
 
@@ -337,8 +346,8 @@ static void zm_verify_work(struct work_struct *work)
 		zm_verify_one(verify, len);
 		cond_resched();
 	}
-	if (zm_verify_runs(verify))
-		zm_verify_end(verify);
+	if (zm_verify_runs(verify) && xchg(&verify->running, false))
+		zm_verify_tell(verify);
 }
 
 /*
@@ -397,6 +406,9 @@ int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 	r = zm_verify_alloc(verify);
 	if (r)
 		return r;
+
+	/* The status reads these together. */
+	mutex_lock(&zm->state_lock);
 	verify->repair = repair;
 	verify->end = min((start + len + mask) & ~(sector_t)mask, zm->ti->len);
 	WRITE_ONCE(verify->at, start & ~(sector_t)mask);
@@ -405,6 +417,7 @@ int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 	verify->mismatch = 0;
 	verify->unverified = 0;
 	verify->last_unverified = U32_MAX;
+	mutex_unlock(&zm->state_lock);
 	WRITE_ONCE(verify->running, true);
 	zm_verify_kick(zm);
 	return 0;
@@ -414,11 +427,10 @@ void zm_verify_stop(struct zmirror *zm)
 {
 	struct zm_verify *verify = zm->verify;
 
-	if (!READ_ONCE(verify->running))
+	if (!xchg(&verify->running, false))
 		return;
-	WRITE_ONCE(verify->running, false);
 	flush_work(&verify->work);
-	zm_verify_end(verify);
+	zm_verify_tell(verify);
 }
 
 void zm_verify_count(const struct zmirror *zm, struct zm_verify_count *count)

@@ -114,7 +114,9 @@ enum zm_event {
  * @skip: regions that cannot be read are left out
  * @failover: the destination takes over from a source that fails
  * @hints: the user's wish to tell what is zero on the source, until the first resume
- * @pivot: the user wants the destination to take over, and waits
+ * @pivot: the user wants the destination to take over, and waits: the number of his
+ *	message, or 0
+ * @pivots: how many such messages there were; protected by @message_lock
  * @pivoted: it has done so
  * @pivot_done: who waits for that
  * @source_stable: what the source was sent before that is stable there; protected by
@@ -122,6 +124,7 @@ enum zm_event {
  * @used: when the last request of users came, in jiffies
  * @look: the jiffy of which no further request needs a closer look
  * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
+ * @replaces: when it was loaded, there was a mirror whose state it is to take over
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @quiesced: it is suspended, and nothing is in flight; protected by
@@ -144,7 +147,7 @@ enum zm_event {
  * @retry_work: has a destination that failed used again, as @event_work
  * @retries: how often it has done so in vain
  * @event_wq: where these works run
- * @lock: protects @deferred, @held and @zeroing
+ * @lock: protects @deferred, @held and @zeroing, and changes of @async and @auto_mode
  * @deferred: requests that have begun after a wait, to be submitted
  * @deferred_work: submits them; embedded here
  * @held: requests that have failed on the source, until it is decided whether the
@@ -189,7 +192,8 @@ struct zmirror {
 	bool skip;
 	bool failover;
 	bool hints;
-	bool pivot;
+	u32 pivot;
+	u32 pivots;
 	bool pivoted;
 	bool source_stable;
 	wait_queue_head_t pivot_done;
@@ -197,6 +201,7 @@ struct zmirror {
 	unsigned long used;
 	unsigned long look;
 	u32 gap;
+	bool replaces;
 	bool active;
 	bool suspended;
 	bool quiesced;
@@ -230,6 +235,15 @@ struct zmirror {
 	struct dm_io_client *zero_io;
 	struct workqueue_struct *wq;
 };
+
+/**
+ * zm_auto_async - resync gets into async mode, or ends it
+ * @zm: the mirror; nothing is done if its mode is not auto any more
+ * @async: the mode
+ *
+ * Context: may sleep; takes the mirror's lock.
+ */
+void zm_auto_async(struct zmirror *zm, bool async);
 
 /**
  * zm_block_sectors - the logical block of a mirror

@@ -119,13 +119,22 @@ zm_test "all kinds of requests, with a disk that cannot zero" t_kinds null
 # Both are dead, and the user must know.
 t_both_dead()
 {
+	local source dest
+
 	new_pair || return
 	dm_swap src "$BROKEN" || return
 	must io "$ZM_DEV/m" write:0:4096
 	expect_over
 	dm_swap dst "$BROKEN" || return
 	must_fail io "$ZM_DEV/m" write:0:4096
+
+	# What fails then is the destination's, and it is asked once.
+	status_of m
+	source=${ZM_ST[source_errors]} dest=${ZM_ST[dest_errors]}
 	must_fail zero "$ZM_DEV/m" 0 4096
+	status_of m
+	expect_eq "errors of the source" "${ZM_ST[source_errors]}" "$source"
+	expect_eq "errors of the destination" "${ZM_ST[dest_errors]}" $((dest + 1))
 	must_fail io "$ZM_DEV/m" zeroes:0:65536
 	dm_swap dst "${WELL[dst]}" || return
 	must io "$ZM_DEV/m" write:0:4096 flush:0:0

@@ -167,6 +167,25 @@ t_rate()
 }
 zm_test "a slow rate does not hold all up" t_rate
 
+# Nor does a copy of a large region that has no rate but a slow source: here it would take
+# 16 times as long as the source takes for a request.
+t_large()
+{
+	local ms=$((500 * ZM_SLOWER))
+
+	need_target delay && new_leg src && new_leg dst || return
+	must fill "$ZM_DEV/src" 65536 && must fill "$ZM_DEV/dst" 65536 || return
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 32768 nosync copy_mode:async || return
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $ms ${DISK[src]} 0 0" || return
+	pivot_and_write "$ms"
+	expect_le "ms of a pivot" "$TOOK" $((6 * ms))
+	dm_swap src "${WELL[src]}" && dm_swap dst "${WELL[dst]}" || return
+	wait_sync m
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+zm_test "a large region on a slow source does not either" t_large
+
 # Whoever had it killed does something else then, and it must not come true after that.
 t_killed()
 {

@@ -144,6 +144,40 @@ t_stale_promise() # PROMISE
 zm_test "dest_zeroed is not believed twice" t_stale_promise dest_zeroed
 zm_test "nosync is not believed twice" t_stale_promise nosync
 
+# Another target of the same table would not resume: device-mapper has let go of the old
+# table by then, and of what was known. Here a snapshot waits for another one to be
+# suspended.
+t_neighbour() # PROMISE
+{
+	local src src_file dst dst_file origin store snapshot="0 2048 snapshot"
+
+	need_target snapshot && new_pair && new_loop origin 1M && new_loop store 1M || return
+	must_dm remove m
+	snapshot+=" $origin $store P 8"
+	zm_line "$SECTORS" "$src" 0 "$dst" 0 128 nosync copy_mode:async paused
+	new_dm s "$snapshot" && new_dm n "0 2048 zero;2048 ${ZM_LINE#* }" || return
+	must io "$ZM_DEV/n" write:$((2048 * 512)):1048576 || return
+	expect_like "the status" "$(status_line n)" " dirty:16 "
+
+	zm_line "$SECTORS" "$src" 0 "$dst" 0 128 "$1" paused
+	must_dm load n "$snapshot;2048 ${ZM_LINE#* }" && must_dm suspend n || return
+	! dm resume n || wrong "the snapshot has resumed"
+	must_dm suspend s && must_dm resume n || return
+	expect_like "the status" "$(status_line n)" " dirty:128 zero:0 "
+
+	zm_line "$SECTORS" "$src" 0 "$dst" 0 128
+	dm_swap n "0 2048 zero;2048 ${ZM_LINE#* }"
+	wait_until "it is in sync" 60 status_has n " in_sync "
+	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
+}
+
+status_has() # NAME WORDS
+{
+	[[ $(status_line "$1") == *"$2"* ]]
+}
+zm_test "dest_zeroed is not believed after a neighbour has failed" t_neighbour dest_zeroed
+zm_test "nosync is not believed after a neighbour has failed" t_neighbour nosync
+
 t_promise_before_resume()
 {
 	local src src_file dst line

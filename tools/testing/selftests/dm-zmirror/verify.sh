@@ -97,6 +97,28 @@ t_large_regions() # REGION
 zm_test "bits in regions of 2048 sectors" t_large_regions 2048
 zm_test "bits in regions of 128 sectors" t_large_regions 128
 
+# The mirror is in use now and then, so that pieces of half a region are looked at, and
+# then larger ones from there on. Each region is told of, and none in place of another.
+t_half_regions() # REGION
+{
+	local src src_file dst dst_file count=$((SECTORS / $1)) user
+
+	new_pair "$1" || return
+	must flip "$dst_file" $(($1 * 512)) "$count" 11 || return
+	message m set scan_rate 2048
+	while dd if="$ZM_DEV/m" of=/dev/null bs=4k count=1 iflag=direct status=none; do
+		sleep 0.25
+	done &
+	user=$!
+	verify
+	kill "$user"
+	wait "$user" 2> /dev/null
+	expect_eq "mismatches" "${ZM_ST[mismatch]}" "$count"
+	message m list mismatch
+	expect_eq "the regions" "$ZM_ANSWER" "0-$((count - 1))"
+}
+zm_test "bits in each region of 256 sectors, now and then in use" t_half_regions 256
+
 # A region that is repaired is not known to be zero any more.
 t_repair_zero()
 {
