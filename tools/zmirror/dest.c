@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -538,15 +539,97 @@ static char *find_process(dev_t wanted)
 	return name;
 }
 
-static void find_user(struct zm_dest *dest)
+static char *find_opener(dev_t wanted)
 {
+	char *name = find_process(wanted);
 	struct zm_dev dev;
 
-	if (dest->holder)
-		return;
-	dest->user = find_process(dest->dev);
-	if (!dest->user && !zm_dm_lookup_dev(dest->dev, &dev) && dev.open_count)
-		dest->user = zm_strdup("somebody has it open");
+	if (!name && !zm_dm_lookup_dev(wanted, &dev) && dev.open_count)
+		name = zm_strdup("somebody has it open");
+	return name;
+}
+
+/* Programs of udev's look at a device that is new, for a moment. */
+static void find_user(struct zm_dest *dest)
+{
+	int tries = 20;
+
+	while (!dest->holder && tries--) {
+		free(dest->user);
+		dest->user = find_opener(dest->dev);
+		if (!dest->user)
+			return;
+		usleep(100000);
+	}
+}
+
+/*
+ * What the kernel itself has open, and no program: loop devices on it, and what it gives
+ * to other machines by NVMe over a network or by SCSI. They need not claim it.
+ */
+static bool overlaps(dev_t used, dev_t dest)
+{
+	struct search search = { .wanted = dest };
+	dev_t disk;
+
+	return is_on(used, &search) || (disk_of(dest, &disk) && disk == used);
+}
+
+/* Whether the file beside a file, if it is there, says 1. */
+static bool is_enabled(const char *path)
+{
+	char *file = zm_printf("%.*s/enable", (int)(strrchr(path, '/') - path), path), *line;
+	bool enabled;
+
+	line = read_line(file);
+	enabled = !line || !strcmp(line, "1");
+	free(line);
+	free(file);
+	return enabled;
+}
+
+/* The first of the files of a pattern that have a path of what is on @dest. */
+static char *find_path_in(const char *pattern, dev_t dest)
+{
+	char *found = NULL, *line;
+	struct stat st;
+	glob_t files;
+	size_t i;
+
+	if (glob(pattern, GLOB_NOSORT, NULL, &files))
+		return NULL;
+	for (i = 0; !found && i < files.gl_pathc; i++) {
+		line = read_line(files.gl_pathv[i]);
+		if (line && *line == '/' && !stat(line, &st) && S_ISBLK(st.st_mode) &&
+		    overlaps(st.st_rdev, dest) && is_enabled(files.gl_pathv[i]))
+			found = zm_strdup(files.gl_pathv[i]);
+		free(line);
+	}
+	globfree(&files);
+	return found;
+}
+
+static void find_kernel_user(struct zm_dest *dest)
+{
+	static const struct {
+		const char *pattern;
+		const char *what;
+	} users[] = {
+		{ "/sys/block/loop*/loop/backing_file", "a loop device is on it" },
+		{ "/sys/kernel/config/nvmet/subsystems/*/namespaces/*/device_path",
+		  "NVMe gives it to other machines" },
+		{ "/sys/kernel/config/target/core/*/*/udev_path",
+		  "SCSI gives it to other machines" },
+	};
+	char *path;
+	size_t i;
+
+	for (i = 0; !dest->holder && i < sizeof(users) / sizeof(*users); i++) {
+		path = find_path_in(users[i].pattern, dest->dev);
+		if (path)
+			dest->holder = zm_printf("%s: %s", users[i].what, path);
+		free(path);
+	}
 }
 
 /*
@@ -607,6 +690,9 @@ int zm_dest_probe(const char *arg, struct zm_dest *dest)
 	code = zm_dest_find(arg, &dest->dev);
 	if (code)
 		return code;
+	if (!zm_dm_lookup_dev(dest->dev, &dev) && (dev.suspended || !dev.live))
+		return zm_error(ZM_REFUSED, "%s %s", arg,
+				dev.suspended ? "is suspended" : "has no table");
 	dest->path = zm_dev_path(dest->dev);
 	dest->name = zm_dev_name(dest->dev);
 	dest->sectors = zm_dev_sectors(dest->dev);
@@ -621,6 +707,7 @@ int zm_dest_probe(const char *arg, struct zm_dest *dest)
 		look_at_thin(&dev, dest);
 	zm_dest_prove(dest);
 	prove_disk(dest);
+	find_kernel_user(dest);
 	find_user(dest);
 	return ZM_OK;
 }

@@ -601,7 +601,8 @@ int zm_dm_load(const char *name, const struct zm_table *table)
 
 /*
  * One ioctl suspends the device, exchanges the tables, and resumes it: whatever becomes
- * of this program, no request is left waiting. The file system need not be frozen,
+ * of this program, no request is left waiting, unless the kernel does not take the table
+ * after all; then the device is suspended, on the one it had. The file system need not be frozen,
  * for nothing is taken away from under it.
  */
 int zm_dm_resume(const char *name)
@@ -677,6 +678,18 @@ uint64_t zm_dev_sectors(dev_t number)
 	return strtoull(text, NULL, 10);
 }
 
+/* The seventh figure is of writes, the fourteenth of discards; see iostats.rst. */
+uint64_t zm_dev_written(dev_t number)
+{
+	uint64_t written = 0, discarded = 0;
+	char text[512];
+
+	if (read_sysfs(number, "stat", text, sizeof(text)))
+		sscanf(text, "%*u %*u %*u %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %" SCNu64,
+		       &written, &discarded);
+	return written + discarded;
+}
+
 /* The name that the kernel has for it, the last part of where the link leads. */
 static char *kernel_name(dev_t number)
 {
@@ -728,6 +741,15 @@ char *zm_dm_path(const char *name)
 	return path;
 }
 
+char *zm_kernel_path(const char *name)
+{
+	char *path = zm_printf("/dev/%s", name), *at;
+
+	for (at = path; (at = strchr(at, '!')); at++)
+		*at = '/';
+	return path;
+}
+
 char *zm_dev_path(dev_t number)
 {
 	struct zm_dev dev;
@@ -740,7 +762,7 @@ char *zm_dev_path(dev_t number)
 		free(path);
 	}
 	name = kernel_name(number);
-	path = zm_printf("/dev/%s", name);
+	path = zm_kernel_path(name);
 	free(name);
 	return path;
 }

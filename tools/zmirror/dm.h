@@ -158,6 +158,23 @@ char *zm_dm_target_version(const char *type);
 uint64_t zm_dev_sectors(dev_t number);
 
 /**
+ * zm_dev_written - how much has been written to a block device
+ * @number: the device
+ *
+ * Return: sectors that were written or discarded since it is there, or 0 when it is not,
+ * or does not count them ("iostats").
+ */
+uint64_t zm_dev_written(dev_t number);
+
+/**
+ * zm_kernel_path - the path of a block device that only the kernel has given a name
+ * @name: the name in sysfs, where a '!' stands for each '/'
+ *
+ * Return: it, to be freed.
+ */
+char *zm_kernel_path(const char *name);
+
+/**
  * zm_dm_path - the path that a device-mapper device has, or will have
  * @name: its name, which the path has with libdevmapper's mangling
  *

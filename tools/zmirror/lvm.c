@@ -369,6 +369,9 @@ int zm_lvm_keep_pool(const struct zm_dev *dev)
 		*pool++ = '\0';
 		if (*pool && !is_active(vg, pool))
 			code = activate_pool(vg, pool);
+		if (!code && *pool && !zm_options.dry_run && !is_active(vg, pool))
+			code = zm_error(ZM_REFUSED, "LVM does not activate the pool %s/%s, and would bring the old place back when it extends it",
+					vg, pool);
 	}
 	free(answer);
 	return code;

@@ -51,7 +51,7 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 		if (code)
 			return code;
 		if (!zm_has_pivoted(&mirror))
-			code = zm_progress(&mirror, true);
+			code = zm_progress(&mirror);
 		zm_mirror_close(&mirror);
 		if (code)
 			return code;
@@ -234,11 +234,16 @@ static int migrate_lvm(const struct zm_start *start)
 	return code;
 }
 
-static void warn_of_lvm(const struct zm_start *start)
+static void warn_of_owner(const struct zm_start *start)
 {
 	struct zm_dev dev;
 
-	if (!zm_dm_find(start->name, &dev) && zm_lvm_is_volume(&dev))
+	if (zm_dm_find(start->name, &dev))
+		return;
+	if (zm_is_cryptsetup(&dev))
+		zm_hint("cryptsetup will not know where %s is, and would open the old place with old data the next time: see /etc/crypttab",
+			start->name);
+	if (zm_lvm_is_volume(&dev))
 		zm_hint("LVM will not know where %s is, and would activate the old place with old data the next time: see --lvm",
 			start->name);
 }
@@ -270,6 +275,6 @@ int zm_cmd_migrate(int argc, char **argv)
 	start.dest = argv[optind + 1];
 	if (lvm)
 		return migrate_lvm(&start);
-	warn_of_lvm(&start);
+	warn_of_owner(&start);
 	return migrate(&start, NULL);
 }

@@ -409,6 +409,11 @@ bool zm_lvm_is_volume(const struct zm_dev *dev)
 	return !strncmp(dev->uuid, ZM_LVM_PREFIX, strlen(ZM_LVM_PREFIX));
 }
 
+bool zm_is_cryptsetup(const struct zm_dev *dev)
+{
+	return !strncmp(dev->uuid, "CRYPT-", strlen("CRYPT-"));
+}
+
 bool zm_has_pivoted(const struct zm_mirror *mirror)
 {
 	return !strcmp(mirror->status.state, "pivoted") ||

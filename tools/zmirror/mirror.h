@@ -153,6 +153,9 @@ int zm_mirror_reload(struct zm_mirror *mirror);
 /** zm_lvm_is_volume - whether a device is a volume of LVM's, by its UUID */
 bool zm_lvm_is_volume(const struct zm_dev *dev);
 
+/** zm_is_cryptsetup - whether a device was opened by cryptsetup, by its UUID */
+bool zm_is_cryptsetup(const struct zm_dev *dev);
+
 /** zm_has_pivoted - whether the destination has taken over, by a pivot or a failover */
 bool zm_has_pivoted(const struct zm_mirror *mirror);
 

@@ -29,14 +29,17 @@
  */
 
 /*
- * LVM has the device on its old place, which gets old data now. A move that is at its end
- * but for that is finished by migrate.
+ * Who has made the device has it on its old place, which gets old data now. A move of
+ * LVM's that is at its end but for that is finished by migrate.
  */
-static void warn_of_lvm(const struct zm_dev *dev, dev_t place)
+static void warn_of_owner(const struct zm_dev *dev, dev_t place)
 {
 	char uuid[40], *name;
 	struct zm_dev dest;
 
+	if (zm_is_cryptsetup(dev))
+		zm_hint("cryptsetup does not know: when %s is opened the next time, by a boot for one, the old place is back with old data; see /etc/crypttab",
+			dev->name);
 	if (!zm_lvm_uuid(dev, uuid))
 		return;
 	zm_hint("LVM does not know: when it activates %s the next time, by a boot for one, the old place is back with old data",
@@ -138,6 +141,16 @@ static int tell_place(const struct left *left, bool done)
 			name, zm_word(name));
 }
 
+/* A resume that fails in the kernel leaves the device suspended, on the table it had. */
+static int check_runs(const struct zm_dev *dev)
+{
+	if (!dev->suspended || zm_options.dry_run)
+		return ZM_OK;
+	zm_error(ZM_REFUSED, "%s is suspended: what is read and written there waits", dev->name);
+	zm_hint("if nobody is at work on it: dmsetup resume %s", zm_word(dev->name));
+	return ZM_REFUSED;
+}
+
 /*
  * It is done only if the device is where the command was to bring it. With @alone nobody
  * else tells LVM.
@@ -155,9 +168,11 @@ static int finish_other(const char *name, const struct zm_dev *dev, enum place w
 	if (!code)
 		code = zm_clean_up(&left.dev);
 	if (!code)
+		code = check_runs(&left.dev);
+	if (!code)
 		code = tell_place(&left, left.place == wanted && wanted != ON_ELSE);
 	if (!code && alone && left.place == ON_OTHER && !zm_options.dry_run)
-		warn_of_lvm(&left.dev, left.number);
+		warn_of_owner(&left.dev, left.number);
 	free(left.name);
 	return code;
 }
@@ -398,6 +413,22 @@ static void tell_pivot(const struct zm_mirror *mirror, bool keep)
 		       mirror->exchanged ? mirror->source.name : "its old source");
 }
 
+/*
+ * A command that was ended before it could tell has done what it was to do. Were it done
+ * again, the device would be back where it was.
+ */
+static bool has_changed_places(const struct zm_mirror *mirror)
+{
+	if (!mirror->exchanged || zm_has_pivoted(mirror))
+		return false;
+	if (!zm_options.dry_run)
+		printf("%s is on %s, and %s follows as a mirror already\n", mirror->dev.name,
+		       mirror->source.name, mirror->dest.name);
+	zm_hint("to go back: zmirror revert %s", zm_word(mirror->dev.name));
+	return true;
+}
+
+/* What is told of a pivot is told before a signal, which came meanwhile, ends the program. */
 static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 			const struct zm_pivot_hook *hook)
 {
@@ -409,6 +440,8 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 	if (hook && (mirror->dest.dev != hook->dest || mirror->exchanged))
 		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
 				mirror->dev.name);
+	if (keep && !revert && has_changed_places(mirror))
+		return ZM_OK;
 	zm_hold_signals();
 	code = settle(mirror);
 	if (!code)
@@ -420,12 +453,13 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 		code = ZM_TIMEOUT;
 	if (code)
 		unsettle(mirror);
-	zm_let_signals();
 	if (!code)
 		tell_pivot(mirror, keep);
 	if (!code && !keep && !hook && !zm_options.dry_run &&
 	    mirror->dest.dev != mirror->origin.dev)
-		warn_of_lvm(&mirror->dev, mirror->dest.dev);
+		warn_of_owner(&mirror->dev, mirror->dest.dev);
+	fflush(stdout);
+	zm_let_signals();
 	return code;
 }
 
@@ -604,7 +638,7 @@ static int cancel(struct zm_mirror *mirror)
 	printf("%s goes on with %s alone\n", mirror->dev.name,
 	       mirror->exchanged ? mirror->source.name : "its source");
 	if (mirror->exchanged)
-		warn_of_lvm(&mirror->dev, mirror->source.dev);
+		warn_of_owner(&mirror->dev, mirror->source.dev);
 	return ZM_OK;
 }
 

@@ -142,6 +142,7 @@ void zm_start_table(const struct zm_start *start, const struct zm_dest *dest,
  * @promised: the destination is zero because the user says so
  * @hints: the mirror is to be told what is zero
  * @zero: that, from a file
+ * @written: sectors written to the device and discarded there before it was looked at
  */
 struct job {
 	const struct zm_start *start;
@@ -154,6 +155,7 @@ struct job {
 	bool promised;
 	bool hints;
 	struct zm_ranges zero;
+	uint64_t written;
 };
 
 /* The device was not touched, or has a table of somebody else's: only what was made goes. */
@@ -228,7 +230,7 @@ static int check_unchanged(const struct job *job)
 }
 
 /*
- * Once it is in a table that is loaded nobody else can take the destination for his own,
+ * Once it is in a table that is loaded nobody but device-mapper can take the destination,
  * and what was written to it before that is seen now. A promise is not looked at again.
  */
 static int check_proof(struct job *job)
@@ -305,6 +307,18 @@ static int put_in_place(struct job *job)
  */
 
 /*
+ * Nobody had the device open when it was looked at. What has changed since it is a mirror
+ * the mirror knows; what was written between the two neither it nor the file knows.
+ */
+static int check_unwritten(const struct job *job)
+{
+	if (zm_options.force || zm_dev_written(job->dev.dev) == job->written)
+		return ZM_OK;
+	return zm_error(ZM_REFUSED, "%s is not used: somebody has written to %s meanwhile",
+			job->start->hints, job->dev.name);
+}
+
+/*
  * They are a help, so that what goes wrong with them is told, and all is read then. The
  * mirror is resumed in any case.
  */
@@ -323,7 +337,9 @@ static int give_hints(struct job *job)
 	zm_hold_signals();
 	zm_fault("start.hints");
 	code = zm_mirror_open(job->dev.name, &mirror);
-	if (!code && !job->start->hints)
+	if (!code && job->start->hints)
+		code = check_unwritten(job);
+	else if (!code)
 		code = zm_hints_pool(&job->table, &job->zero);
 	if (!code)
 		code = zm_hints_send(&mirror, &job->zero);
@@ -535,6 +551,30 @@ static void tell(const struct job *job)
 	       job->dest.why ? job->dest.why : "all of it is written");
 }
 
+static bool has_crypt(const struct zm_table *table)
+{
+	size_t i;
+
+	for (i = 0; i < table->nr; i++)
+		if (!strcmp(table->targets[i].type, "crypt"))
+			return true;
+	return false;
+}
+
+/* What is mirrored is what users of the device see. */
+static void warn_of_clear(const struct job *job)
+{
+	struct zm_table table = { 0 };
+	struct zm_dev dest;
+
+	if (has_crypt(&job->table) &&
+	    (zm_dm_lookup_dev(job->dest.dev, &dest) || zm_dm_table(dest.name, &table) ||
+	     !has_crypt(&table)))
+		zm_hint("%s is encrypted, and %s gets what is in it in clear, unless something under it encrypts",
+			job->dev.name, job->dest.name);
+	zm_table_free(&table);
+}
+
 static int start_new(struct job *job)
 {
 	int code = look_at_source(job);
@@ -543,6 +583,8 @@ static int start_new(struct job *job)
 		code = look_at_dest(job);
 	if (!code && !strcmp(job->table.targets[0].type, "thin"))
 		code = zm_lvm_keep_pool(&job->dev);
+	if (!code)
+		warn_of_clear(job);
 
 	/* Whoever is ended early still leaves a mirror that goes on. */
 	zm_hold_signals();
@@ -565,6 +607,7 @@ int zm_start_run(const struct zm_start *start, dev_t *dest_dev)
 		code = zm_lock(job.dev.dev, start->name);
 
 	/* It may have changed until the lock was there. */
+	job.written = zm_dev_written(job.dev.dev);
 	if (!code)
 		code = zm_dm_lookup_dev(job.dev.dev, &job.dev);
 	if (!code)

@@ -168,15 +168,15 @@ static void zm_screen_init(struct zm_screen *screen, int fd, bool color)
 enum zm_goal {
 	ZM_GOAL_IN_SYNC,
 	ZM_GOAL_VERIFIED,
-	ZM_GOAL_NONE,
 };
 
 /*
- * A wait: its goal, when it has to end if that is not 0, whether and where it is shown,
- * and since when verify has not gone on.
+ * A wait: its goal, whether a pivot follows, when it has to end if that is not 0, whether
+ * and where it is shown, and since when verify has not gone on.
  */
 struct zm_wait {
 	enum zm_goal goal;
+	bool pivots;
 	double end;
 	bool show;
 	struct zm_screen screen;
@@ -201,10 +201,10 @@ static bool zm_retries(const struct zm_mirror *mirror)
 	       strstr(mirror->features, "on_dest_error:retry");
 }
 
-static int zm_look_at_resync(const struct zm_mirror *mirror, enum zm_goal goal)
+static int zm_look_at_resync(const struct zm_mirror *mirror)
 {
 	if (zm_state_is(mirror, "in_sync"))
-		return goal == ZM_GOAL_IN_SYNC ? ZM_OK : ZM_GOES_ON;
+		return ZM_OK;
 	if (zm_state_is(mirror, "resync") || zm_state_is(mirror, "zeroing") ||
 	    (zm_state_is(mirror, "stopped") && zm_retries(mirror)))
 		return ZM_GOES_ON;
@@ -242,6 +242,19 @@ static int zm_look_at_verify(const struct zm_mirror *mirror, struct zm_wait *wai
 	return ZM_GOES_ON;
 }
 
+/*
+ * In async mode each write makes something dirty until it is copied: a mirror in use may
+ * never be seen in sync. A pivot sets sync mode, and waits for what is left for ten seconds.
+ */
+static bool zm_pivot_can_settle(const struct zm_mirror *mirror)
+{
+	const struct zm_status *status = &mirror->status;
+
+	return zm_state_is(mirror, "resync") &&
+	       strstr(mirror->features, "copy_mode:async") &&
+	       zm_bytes(status->remaining) / 5 < status->writing * 1024;
+}
+
 static int zm_look(const struct zm_mirror *mirror, struct zm_wait *wait)
 {
 	int r;
@@ -249,8 +262,10 @@ static int zm_look(const struct zm_mirror *mirror, struct zm_wait *wait)
 	if (wait->goal == ZM_GOAL_VERIFIED)
 		r = zm_look_at_verify(mirror, wait);
 	else
-		r = zm_look_at_resync(mirror, wait->goal);
-	if (r == ZM_GOES_ON && zm_ended_by)
+		r = zm_look_at_resync(mirror);
+	if (r == ZM_GOES_ON && wait->pivots && zm_pivot_can_settle(mirror))
+		r = ZM_OK;
+	if (zm_ended_by && (r == ZM_GOES_ON || (r == ZM_OK && wait->pivots)))
 		r = ZM_INTERRUPTED;
 	if (r == ZM_GOES_ON && wait->end && zm_now() >= wait->end)
 		r = ZM_TIMEOUT;
@@ -399,10 +414,11 @@ static int zm_wait_for(struct zm_mirror *mirror, struct zm_wait *wait)
 	return r;
 }
 
-int zm_progress(struct zm_mirror *mirror, bool until_in_sync)
+int zm_progress(struct zm_mirror *mirror)
 {
 	struct zm_wait wait = {
-		.goal = until_in_sync ? ZM_GOAL_IN_SYNC : ZM_GOAL_NONE,
+		.goal = ZM_GOAL_IN_SYNC,
+		.pivots = true,
 		.show = true,
 	};
 

@@ -8,17 +8,17 @@
 #include "mirror.h"
 
 /**
- * zm_progress - show how a mirror gets in sync, on standard error
+ * zm_progress - show how a mirror gets in sync, on standard error, before a pivot
  * @mirror: a mirror that is open; it is refreshed
- * @until_in_sync: come back when it is; else go on until something else happens
  *
  * On a terminal a bar is drawn in place; elsewhere there is a line every 10 seconds or
  * 10 percent. SIGINT and SIGTERM are caught meanwhile.
  *
- * Return: ZM_OK in sync; or, having told why, ZM_STOPPED when it cannot go on by itself,
+ * Return: ZM_OK in sync, or, in async mode, when what is left is copied in 5 seconds and no
+ * signal has come; or, having told why, ZM_STOPPED when it cannot go on by itself,
  * ZM_NOT_FOUND when it is a mirror no more, ZM_INTERRUPTED by a signal, or ZM_FAILED.
  */
-int zm_progress(struct zm_mirror *mirror, bool until_in_sync);
+int zm_progress(struct zm_mirror *mirror);
 
 /**
  * zm_verify_progress - show how a verify goes on, on standard error

@@ -390,6 +390,18 @@ static void test_sources(void **state)
 	}
 }
 
+/* As AoE and old RAID controllers have them. */
+static void test_kernel_path(void **state)
+{
+	char *plain = zm_kernel_path("sda1"), *deep = zm_kernel_path("etherd!e0.0!x");
+
+	(void)state;
+	assert_string_equal(plain, "/dev/sda1");
+	assert_string_equal(deep, "/dev/etherd/e0.0/x");
+	free(plain);
+	free(deep);
+}
+
 static void test_linear(void **state)
 {
 	static const struct { const char *type, *params; bool is; } rows[] = {
@@ -499,6 +511,7 @@ int main(void)
 		cmocka_unit_test(test_lvs),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_kernel_path),
 		cmocka_unit_test(test_secure_boot),
 	};
 

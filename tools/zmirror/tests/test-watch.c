@@ -338,10 +338,56 @@ static void test_progress(void **state)
 	fake_wait = no_event;
 	sigaction(SIGINT, NULL, &before);
 	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror, true), ZM_OK);
-	assert_int_equal(zm_progress(&mirror, false), ZM_STOPPED);
+	assert_int_equal(zm_progress(&mirror), ZM_OK);
+	assert_int_equal(zm_progress(&mirror), ZM_STOPPED);
 	sigaction(SIGINT, NULL, &after);
 	assert_true(before.sa_handler == after.sa_handler);
+	zm_mirror_close(&mirror);
+}
+
+/* A signal that comes as the mirror gets in sync keeps migrate from the pivot. */
+static void test_progress_interrupted(void **state)
+{
+	static const char * const statuses[] = {
+		"1/2 128 resync AA 0", "1/2 128 resync AA 0", "2/2 128 in_sync AA 0", NULL,
+	};
+	struct zm_mirror mirror;
+
+	(void)state;
+	script = statuses;
+	fake_read = next_status;
+	fake_wait = terminated;
+	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
+	assert_int_equal(zm_progress(&mirror), ZM_INTERRUPTED);
+	zm_mirror_close(&mirror);
+}
+
+/* 1024 KiB a second in 5 seconds are 10240 sectors. */
+static void test_progress_async(void **state)
+{
+	static const char * const statuses[] = {
+		"1/2 128 resync AA 2 remaining:10240 writing:1024",
+		"1/2 128 resync AA 2 remaining:10240 writing:1024",
+		"1/2 128 resync AA 2 remaining:10230 writing:1024",
+		"1/2 128 stopped RA 0", NULL,
+	};
+	struct zm_mirror mirror;
+
+	(void)state;
+	script = statuses;
+	fake_read = next_status;
+	fake_wait = no_event;
+	dev->params = "253:3 0 253:4 0 128 1 copy_mode:async";
+	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
+	assert_int_equal(zm_progress(&mirror), ZM_OK);
+	zm_mirror_close(&mirror);
+
+	setup(NULL);
+	script = statuses;
+	fake_read = next_status;
+	fake_wait = no_event;
+	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
+	assert_int_equal(zm_progress(&mirror), ZM_STOPPED);
 	zm_mirror_close(&mirror);
 }
 
@@ -358,6 +404,8 @@ int main(void)
 		cmocka_unit_test_setup(test_verify_wait, setup),
 		cmocka_unit_test_setup(test_no_event_missed, setup),
 		cmocka_unit_test_setup(test_progress, setup),
+		cmocka_unit_test_setup(test_progress_interrupted, setup),
+		cmocka_unit_test_setup(test_progress_async, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

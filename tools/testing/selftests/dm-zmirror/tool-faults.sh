@@ -99,12 +99,12 @@ mirror()
 START="start.create start.create.done start.load start.load.done start.resume start.resume.done"
 PIVOT="pivot.message pivot.message.done pivot.load pivot.load.done pivot.resume pivot.resume.done
        pivot.remove"
-KEEP="pivot.message.done pivot.load.done pivot.resume"
+KEEP="pivot.message.done pivot.load.done pivot.resume pivot.resume.done"
 CANCEL="cancel.load cancel.load.done cancel.resume cancel.resume.done cancel.remove"
 if [ -n "${ZM_LESS:-}" ]; then
 	START="start.create.done start.load.done start.resume.done"
 	PIVOT="pivot.message.done pivot.load.done pivot.resume.done"
-	KEEP="pivot.load.done"
+	KEEP="pivot.load.done pivot.resume.done"
 	CANCEL="cancel.load.done cancel.resume.done"
 fi
 
@@ -150,15 +150,12 @@ zm_test "a start that fails is undone" t_start_fails
 # Somebody else, such as LVM, changes the device just before the mirror goes live.
 t_changed()
 {
-	local theirs="0 $SECTORS linear $HERE 0;$SECTORS 8 zero" pid
+	local theirs="0 $SECTORS linear $HERE 0;$SECTORS 8 zero"
 
-	ZMIRROR_FAULT=start.load.done:stop "$ZMIRROR" start "$DEVICE" "$THERE" \
-		> "$ZM_DIR/said" 2>&1 &
-	pid=$!
-	wait_until "the command has stopped" 20 has_stopped "$pid"
+	stop_at start.load.done start "$DEVICE" "$THERE"
 	dm_swap d "$theirs"
-	kill -CONT "$pid"
-	wait "$pid"
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID"
 	expect_eq "the exit code" $? 4
 	expect_like "what it says" "$(cat "$ZM_DIR/said")" "somebody else"
 	works "changed"
@@ -168,25 +165,16 @@ t_changed()
 	dm_swap d "0 $SECTORS linear $HERE 0"
 }
 
-has_stopped() # PID
-{
-	[[ $(cat "/proc/$1/stat") == *') T '* ]]
-}
 zm_test "what somebody else has changed stays" t_changed
 
 # A signal comes while the mirror is put in place. (The shell has those that it starts
 # like this ignore that of Ctrl-C.)
 t_interrupted()
 {
-	local pid
-
-	ZMIRROR_FAULT=start.load.done:stop "$ZMIRROR" migrate "$DEVICE" "$THERE" \
-		> "$ZM_DIR/said" 2>&1 &
-	pid=$!
-	wait_until "the command has stopped" 20 has_stopped "$pid"
-	kill -TERM "$pid"
-	kill -CONT "$pid"
-	wait "$pid"
+	stop_at start.load.done migrate "$DEVICE" "$THERE"
+	kill -TERM "$ZM_PID"
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID"
 	expect_eq "the exit code" $? 7
 	expect_like "what it says" "$(cat "$ZM_DIR/said")" \
 		"interrupted.*same command again.*zmirror cancel $DEVICE"
@@ -247,6 +235,20 @@ t_pivot_fails()
 }
 zm_test "a pivot that fails can be said again" t_pivot_fails
 
+# A signal that comes meanwhile ends it when all is done, and told.
+t_told()
+{
+	mirror || return
+	stop_at pivot.message.done pivot "$DEVICE"
+	kill -TERM "$ZM_PID"
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID" 2> /dev/null
+	expect_eq "the exit code" $? 143
+	expect_like "what it says" "$(cat "$ZM_DIR/said")" "goes on with ${THERE##*/} alone"
+	expect_moved
+}
+zm_test "a pivot that is interrupted tells what it has done" t_told
+
 # There, and back again.
 t_keep() # POINT
 {
@@ -257,8 +259,12 @@ t_keep() # POINT
 	expect_like "the table" "$(table_of d)" \
 		"^0 $SECTORS zmirror $(numbers_of "$THERE") 0 "
 	killed_at "$1" revert "$DEVICE"
-	quietly revert "$DEVICE" ||
-		ktap_print_msg "$(table_of d) $("$ZMIRROR" status --line "$DEVICE")"
+	if [ "$1" = pivot.resume.done ]; then
+		ends_with 4 "has not changed places" revert "$DEVICE"
+	else
+		quietly revert "$DEVICE" ||
+			ktap_print_msg "$(table_of d) $("$ZMIRROR" status --line "$DEVICE")"
+	fi
 	quietly wait --timeout 60 "$DEVICE"
 	quietly cancel "$DEVICE"
 	expect_alone_on "$HERE" "back again"
@@ -325,6 +331,18 @@ t_where()
 }
 zm_test "where the device is when there is no mirror" t_where
 
+# Were it removed as if all were well, nobody would know why the device hangs.
+t_suspended()
+{
+	killed_at start.create.done start "$DEVICE" "$THERE"
+	must_dm suspend d
+	ends_with 4 "is suspended.*dmsetup resume $DEVICE" cancel "$DEVICE"
+	must_dm resume d
+	works "resumed"
+	expect_alone_on "$HERE" "resumed"
+}
+zm_test "a device that is suspended" t_suspended
+
 is_async()
 {
 	[[ $(table_of d) == *" copy_mode:async"* ]]
@@ -359,6 +377,14 @@ t_mode()
 	expect_alone_on "$HERE" "cancelled"
 }
 zm_test "a pivot that does not come about leaves async mode" t_mode
+
+# Each write makes something dirty until resync has been there.
+t_async()
+{
+	run timeout 120 "$ZMIRROR" migrate --set copy_mode:async "$DEVICE" "$THERE"
+	expect_moved
+}
+zm_test "migrate in async mode, while others write" t_async
 
 stops_at() # POINT VERB [WORD...], in the background; its number is in PID
 {

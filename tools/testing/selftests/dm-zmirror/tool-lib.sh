@@ -16,6 +16,20 @@ quietly() # VERB [WORD...]
 	run "$ZMIRROR" "$@"
 }
 
+has_stopped() # PID
+{
+	[[ $(cat "/proc/$1/stat") == *') T '* ]]
+}
+
+# The command, in the background, until it stops at a point; its number is in ZM_PID, and
+# what it says in a file.
+stop_at() # POINT VERB [WORD...]
+{
+	ZMIRROR_FAULT=$1:stop "$ZMIRROR" "${@:2}" > "$ZM_DIR/said" 2>&1 &
+	ZM_PID=$!
+	wait_until "the command has stopped" 20 has_stopped "$ZM_PID"
+}
+
 numbers_of() # DISK, as a table has them
 {
 	local number
@@ -51,6 +65,7 @@ configure_lvm()
 		udev_sync = ${LVM_UDEV:-0}
 		udev_rules = ${LVM_UDEV:-0}
 		monitoring = 0
+		${LVM_VOLUMES:+volume_list = [ $LVM_VOLUMES ]}
 	}
 	global {
 		event_activation = 0

@@ -238,6 +238,93 @@ t_refused()
 
 zm_test "what must not be done is refused" t_refused
 
+# What the kernel itself has open keeps nobody out.
+t_loop_on_it()
+{
+	local here there above
+
+	new_legs && run losetup --find --show --offset 1M "$there" || return
+	above=${ZM_SAID%$'\n'}
+	undo losetup --detach "$above"
+	refused 4 "a loop device is on it: .*/${above##*/}/" start --force "$ZM_ID-d" "$there"
+	expect_linear_on "$here"
+}
+zm_test "a destination with a loop device on it" t_loop_on_it
+
+drop_nvmet() # DIRECTORY
+{
+	echo 0 > "$1/namespaces/1/enable"
+	rmdir "$1/namespaces/1" "$1"
+}
+
+t_nvmet()
+{
+	local here there dir=/sys/kernel/config/nvmet/subsystems/$ZM_ID
+
+	need_null_blk && need_module nvmet && new_legs || return
+	run mkdir "$dir" "$dir/namespaces/1" || return
+	undo drop_nvmet "$dir"
+	echo "$there" > "$dir/namespaces/1/device_path"
+	echo 1 > "$dir/namespaces/1/enable" || { wrong "no namespace"; return; }
+	refused 4 "NVMe gives it to other machines" start --force "$ZM_ID-d" "$there"
+	echo 0 > "$dir/namespaces/1/enable"
+	quietly start "$ZM_ID-d" "$there"
+	quietly cancel "$ZM_ID-d"
+	expect_linear_on "$here"
+}
+zm_test "a destination that other machines have by NVMe" t_nvmet
+
+# A look at it would never end.
+t_suspended()
+{
+	local here there
+
+	new_legs && new_dm s "0 $SECTORS linear $there 0" && must_dm suspend s || return
+	refused 4 "is suspended" start "$ZM_ID-d" "$ZM_ID-s"
+	must_dm resume s
+	expect_linear_on "$here"
+}
+zm_test "a destination that is suspended" t_suspended
+
+# As udev does with what is new.
+t_short_look()
+{
+	local here there
+
+	new_legs || return
+	python3 -c "import time; time.sleep(1)" < "$there" &
+	quietly start "$ZM_ID-d" "$there"
+	wait
+	quietly cancel "$ZM_ID-d"
+}
+zm_test "a destination that somebody looks at for a moment" t_short_look
+
+# The key stays in the table; what is in the device is not encrypted on the destination,
+# nor is it where the device is opened from the next time.
+t_crypt()
+{
+	local here there key table
+
+	need_target crypt && new_loop there $((SECTORS / 2))K &&
+		new_loop here $((SECTORS / 2))K || return
+	printf -v key '%064d' 17
+	table="0 $SECTORS crypt aes-xts-plain64 $key 0 $here 0"
+	run dmsetup create "$ZM_ID-c" --uuid "CRYPT-PLAIN-$ZM_ID" --table "$table" || return
+	undo dmsetup remove "$ZM_ID-c"
+	must fill "/dev/mapper/$ZM_ID-c" 65536 4
+	refused 0 "${there##*/} gets what is in it in clear" start "$ZM_ID-c" "$there"
+	quietly wait --timeout 60 "$ZM_ID-c"
+	quietly cancel "$ZM_ID-c"
+	expect_eq "the table" "$(dmsetup table --showkeys "$ZM_ID-c")" \
+		"${table/$here/$(numbers_of "$here")}"
+	quietly start "$ZM_ID-c" "$there"
+	quietly wait --timeout 60 "$ZM_ID-c"
+	expect_equal "/dev/mapper/$ZM_ID-c" 0 "$there" 0 "$SECTORS"
+	refused 0 "cryptsetup does not know.*crypttab" pivot "$ZM_ID-c"
+	expect_equal "/dev/mapper/$ZM_ID-c" 0 "$there" 0 "$SECTORS"
+}
+zm_test "a device of dm-crypt" t_crypt
+
 # Data at the very end, where samples look.
 t_promise()
 {
@@ -373,6 +460,25 @@ t_hints()
 }
 zm_test "hints from a file" t_hints
 
+# Somebody writes when the device has been looked at, and is not a mirror yet.
+t_hints_late()
+{
+	local here there
+
+	new_legs || return
+	echo "4096 $((SECTORS - 4096))" > "$ZM_DIR/map"
+	stop_at start.load start --hints "$ZM_DIR/map" "$ZM_ID-d" "$there" || return
+	must io "$ZM_DEV/d" write:4194304:65536
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID"
+	expect_eq "the exit code" $? 0
+	expect_like "what it says" "$(cat "$ZM_DIR/said")" "map is not used.*read therefore"
+	quietly wait --timeout 60 "$ZM_ID-d"
+	expect_equal "$here" 0 "$there" 0 "$SECTORS"
+	quietly cancel "$ZM_ID-d"
+}
+zm_test "hints from a file that something is written after" t_hints_late
+
 # Blocks of a pool that does not zero come with what was in them before.
 t_unzeroed()
 {
@@ -470,6 +576,21 @@ t_extend()
 	expect_eq "the table" "$(dmsetup table "$(lv_name "$group" a)")" "$table"
 }
 zm_test "LVM extends the pool of a volume that has moved" t_extend
+
+# A pool that LVM will not activate, though it says so of no error.
+t_no_pool()
+{
+	local group=$ZM_ID-g
+
+	need_lvm && new_group "$group" 160M && new_lv_pool "$group" 64 64 &&
+		new_lv_thin "$group" a 32M && new_lv_thin "$group" b 32M || return
+	run dmsetup remove "$(lv_name "$group" pool)"
+	LVM_VOLUMES="\"$group/a\", \"$group/b\"" configure_lvm
+	refused 4 "does not activate the pool" start "$group/a" "$group/b"
+	expect_like "the table" "$(dmsetup table "$(lv_name "$group" a)")" " thin "
+	configure_lvm
+}
+zm_test "LVM that does not activate a pool" t_no_pool
 
 # What LVM would find on the private device is not for this machine.
 t_hidden()
