@@ -480,15 +480,31 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
  */
 
 /*
+ * Not when resync is to stop, nor when all users are held up until the job has ended, and
+ * that would take long. One that is soon done may be what the mirror lacks to be in sync.
+ */
+static bool zm_job_is_wanted(const struct zm_job *job)
+{
+	return zm_resync_running(job->zm) &&
+	       (!zm_frozen(job->zm->regions) ||
+		job->op.end - job->op.start <= ZM_JOB_SECTORS);
+}
+
+/*
  * Whether there is a point in going on with what the job has begun. A device that is
- * dead may take its whole time limit for each request, and whoever suspends waits; so do
- * all users while all requests are held.
+ * dead may take its whole time limit for each request, and whoever suspends waits.
  */
 static bool zm_job_goes_on(const struct zm_job *job)
 {
 	return !job->dest_failed && !job->stopped &&
 	       (!job->lost || READ_ONCE(job->zm->skip)) &&
-	       zm_resync_running(job->zm) && !zm_frozen(job->zm->regions);
+	       zm_job_is_wanted(job);
+}
+
+/* Whether the destination may be asked why it has failed. */
+static bool zm_job_may_ask(const struct zm_job *job)
+{
+	return !job->dest_failed && zm_resync_running(job->zm);
 }
 
 /*
@@ -547,7 +563,7 @@ static unsigned long zm_note_failed(struct zm_job *job)
 	unsigned long unread = job->unread, unwritten = job->unwritten;
 
 	job->lost |= zm_units_regions(job, unread);
-	if (unwritten && zm_job_goes_on(job))
+	if (unwritten && zm_job_may_ask(job))
 		zm_ask_dest_units(job, unwritten);
 	if (unwritten)
 		job->dest_failed = true;
@@ -604,7 +620,7 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 	    !zm_zero_dest(zm, zm->resync->io, ZM_ZERO_PAGES, part->start,
 			  part->end, NULL, NULL))
 		return;
-	if (zm_job_goes_on(job))
+	if (zm_job_may_ask(job))
 		zm_ask_dest(job, ZERO_PAGE(0), part->start);
 	job->dest_failed = true;
 	job->copied &= ~zm_range_regions(job, part->start, part->end);
@@ -640,7 +656,8 @@ static void zm_zero_found(struct zm_job *job)
 		how = zm_zero_how(zm, at, job->zero_end, &piece);
 		if (how == ZM_ZERO_PAGES) {
 			piece = min(piece, at + zm_write_bite(zm));
-			if (!zm_job_rate(job, &zm->rate, piece - at)) {
+			if (!zm_job_is_wanted(job) ||
+			    !zm_job_rate(job, &zm->rate, piece - at)) {
 				job->copied &= ~zm_range_regions(job, at,
 								 job->zero_end);
 				break;

@@ -281,10 +281,10 @@ static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
 	       zm_same_leg(&old->dest, &zm->source);
 }
 
-/* Whether @old is the mirror whose table that of @zm has replaced. */
+/* Whether @zm goes on with what is known of @old, if its table replaces that of @old. */
 static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 {
-	return old != zm && old->active && old->regions &&
+	return old != zm && old->regions &&
 	       dm_table_get_md(old->ti->table) ==
 	       dm_table_get_md(zm->ti->table) &&
 	       old->ti->begin == zm->ti->begin &&
@@ -295,15 +295,32 @@ static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 		 zm_same_leg(&old->dest, &zm->dest)));
 }
 
-/* The mirror that @zm is to replace, or NULL; the list is locked. */
-static struct zmirror *zm_find_old(const struct zmirror *zm)
+/*
+ * The regions of @old, which @zm would have taken over, have gone. If the destination had
+ * taken over, what is known no more is that the source is old.
+ */
+static void zm_lose(struct zmirror *zm, const struct zmirror *old)
 {
-	struct zmirror *old;
+	zm->lost = true;
+	if (zm_same_leg(&zm->source, &old->source) &&
+	    (old->source_lost || zm_source_gone(old->regions)))
+		zm->source_lost = true;
+}
 
-	list_for_each_entry(old, &zm_mirrors, list)
-		if (zm_replaces(zm, old))
-			return old;
-	return NULL;
+/*
+ * A mirror goes away. Where another one was to take its regions over, and has not, another
+ * target of the same table would not resume: device-mapper does not keep the old table for
+ * that. Nor does a mirror know what it would have known, had it been resumed.
+ */
+static void zm_leave_heirs(const struct zmirror *old)
+{
+	struct zmirror *zm;
+
+	if (!old->active && !old->lost)
+		return;
+	list_for_each_entry(zm, &zm_mirrors, list)
+		if (!zm->active && zm_replaces(zm, old))
+			zm_lose(zm, old);
 }
 
 static void zm_set_capabilities(struct zmirror *zm)
@@ -367,7 +384,6 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm_set_capabilities(zm);
 
 	mutex_lock(&zm_mirrors_lock);
-	zm->replaces = zm_find_old(zm);
 	list_add(&zm->list, &zm_mirrors);
 	mutex_unlock(&zm_mirrors_lock);
 	return 0;
@@ -379,6 +395,7 @@ static void zmirror_dtr(struct dm_target *ti)
 
 	mutex_lock(&zm_mirrors_lock);
 	list_del(&zm->list);
+	zm_leave_heirs(zm);
 	mutex_unlock(&zm_mirrors_lock);
 	zm_destroy(zm);
 }
@@ -658,10 +675,7 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	old->regions = NULL;
 }
 
-/*
- * What the line promises was not true of the mirror that it was to replace. That one has
- * gone without being taken over, for another target of the same table would not resume.
- */
+/* What the line promises was not true of the mirror that it was to replace. */
 static void zm_forget_promises(struct zmirror *zm)
 {
 	u32 total = zm_regions_total(zm->regions);
@@ -673,36 +687,53 @@ static void zm_forget_promises(struct zmirror *zm)
 	zm_regions_mark(zm->regions, ZM_MARK_DIRTY, 0, total);
 }
 
-static void zm_first_resume(struct zmirror *zm)
+static int zm_first_resume(struct zmirror *zm)
 {
-	struct zmirror *old = zm_find_old(zm);
+	struct zmirror *old;
 
-	if (old)
-		zm_adopt(zm, old);
-	else if (zm->replaces)
+	list_for_each_entry(old, &zm_mirrors, list) {
+		if (!zm_replaces(zm, old))
+			continue;
+		if (old->active) {
+			zm_adopt(zm, old);
+			break;
+		}
+		if (old->lost)
+			zm_lose(zm, old);
+	}
+	if (zm->source_lost) {
+		DMERR("%s: %s had taken over from %s: load the mirror the other way round",
+		      dm_table_device_name(zm->ti->table), zm->dest.dev->name,
+		      zm->source.dev->name);
+		return -EINVAL;
+	}
+	if (zm->lost)
 		zm_forget_promises(zm);
 
 	/* The promises were about this moment. */
 	zm->dest_zeroed = false;
 	zm->nosync = false;
 	zm->active = true;
+	return 0;
 }
 
 static int zmirror_preresume(struct dm_target *ti)
 {
 	struct zmirror *zm = ti->private;
+	int r = 0;
 
 	zm_stable_pages_at_resume(ti);
 
 	/* The table is live already: a message may come in, or a status be asked. */
 	mutex_lock(&zm_mirrors_lock);
 	mutex_lock(&zm->message_lock);
-	WRITE_ONCE(zm->quiesced, false);
 	if (!zm->active)
-		zm_first_resume(zm);
+		r = zm_first_resume(zm);
+	if (!r)
+		WRITE_ONCE(zm->quiesced, false);
 	mutex_unlock(&zm->message_lock);
 	mutex_unlock(&zm_mirrors_lock);
-	return 0;
+	return r;
 }
 
 static void zmirror_resume(struct dm_target *ti)

@@ -392,6 +392,16 @@ static int zm_verify_alloc(struct zm_verify *verify)
 	return 0;
 }
 
+void zm_verify_stop(struct zmirror *zm)
+{
+	struct zm_verify *verify = zm->verify;
+
+	if (!xchg(&verify->running, false))
+		return;
+	flush_work(&verify->work);
+	zm_verify_tell(verify);
+}
+
 int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 		    bool repair)
 {
@@ -401,7 +411,11 @@ int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 
 	if (READ_ONCE(verify->running) && READ_ONCE(verify->at) < verify->end)
 		return -EBUSY;
-	/* One that has looked at all is about to end. */
+	/*
+	 * One that has looked at all is about to end, unless a suspend has come in between.
+	 * Then a resume must not have it go on, with what is set below.
+	 */
+	zm_verify_stop(zm);
 	flush_work(&verify->work);
 	r = zm_verify_alloc(verify);
 	if (r)
@@ -421,16 +435,6 @@ int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 	WRITE_ONCE(verify->running, true);
 	zm_verify_kick(zm);
 	return 0;
-}
-
-void zm_verify_stop(struct zmirror *zm)
-{
-	struct zm_verify *verify = zm->verify;
-
-	if (!xchg(&verify->running, false))
-		return;
-	flush_work(&verify->work);
-	zm_verify_tell(verify);
 }
 
 void zm_verify_count(const struct zmirror *zm, struct zm_verify_count *count)

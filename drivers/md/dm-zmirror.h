@@ -124,7 +124,9 @@ enum zm_event {
  * @used: when the last request of users came, in jiffies
  * @look: the jiffy of which no further request needs a closer look
  * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
- * @replaces: when it was loaded, there was a mirror whose state it is to take over
+ * @lost: a mirror has gone whose regions it was to take over; protected by the lock on the
+ *	list of mirrors
+ * @source_lost: and its source was old, for the destination had taken over; as @lost
  * @active: it has been resumed, so that its state is worth taking over
  * @suspended: resync must not start a job
  * @quiesced: it is suspended, and nothing is in flight; protected by
@@ -201,7 +203,8 @@ struct zmirror {
 	unsigned long used;
 	unsigned long look;
 	u32 gap;
-	bool replaces;
+	bool lost;
+	bool source_lost;
 	bool active;
 	bool suspended;
 	bool quiesced;

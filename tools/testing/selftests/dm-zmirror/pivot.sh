@@ -111,18 +111,25 @@ t_refuses()
 zm_test "out of sync, it does not" t_refuses
 
 # A pivot in the background, on a destination that takes so long for a flush; meanwhile
-# there is a write to the first region.
-pivot_and_write() # MILLISECONDS
+# there is a write to the first region, or another request. Ends as the pivot does.
+pivot_and_write() # MILLISECONDS [REQUEST]
 {
 	local begin=$EPOCHREALTIME end pivot
 
 	dmsetup message "$ZM_ID-m" 0 pivot 2> /dev/null &
 	pivot=$!
 	rest "$(awk -v ms="$1" 'BEGIN { print ms / 2000 }')"
-	must io "$ZM_DEV/m" write:0:4096
-	wait "$pivot" && wrong "the destination takes over with a dirty region"
+	must io "$ZM_DEV/m" "${2:-write:0:4096}"
+	wait "$pivot"
+	pivot=$?
 	end=$EPOCHREALTIME
 	TOOK=$(((${end/./} - ${begin/./}) / 1000))
+	return "$pivot"
+}
+
+pivot_is_refused() # MILLISECONDS
+{
+	! pivot_and_write "$1" || wrong "the destination takes over with a dirty region"
 }
 
 # While it is decided resync begins nothing. Here it is to copy the region once more just
@@ -136,7 +143,7 @@ t_goes_on()
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
 		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 0 ${DISK[src]} 0 $((3 * ms))" ||
 		return
-	pivot_and_write "$ms"
+	pivot_is_refused "$ms"
 	wait_sync m
 	dm_swap dst "${WELL[dst]}" && dm_swap src "${WELL[src]}" || return
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
@@ -155,7 +162,7 @@ t_rate()
 		copy_mode:async || return
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
 		return
-	pivot_and_write "$ms"
+	pivot_is_refused "$ms"
 	expect_le "ms of a pivot" "$TOOK" $((8 * ms))
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" resync
@@ -178,13 +185,29 @@ t_large()
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 32768 nosync copy_mode:async || return
 	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
 		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $ms ${DISK[src]} 0 0" || return
-	pivot_and_write "$ms"
+	pivot_is_refused "$ms"
 	expect_le "ms of a pivot" "$TOOK" $((6 * ms))
 	dm_swap src "${WELL[src]}" && dm_swap dst "${WELL[dst]}" || return
 	wait_sync m
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
 }
 zm_test "a large region on a slow source does not either" t_large
+
+# A copy that is soon at its end is waited for, and then the mirror is in sync.
+t_soon()
+{
+	local ms=$((500 * ZM_SLOWER))
+
+	need_target delay && new_leg src && new_leg dst || return
+	must fill "$ZM_DEV/src" 65536
+	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 1024 && wait_sync m || return
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $((ms / 5)) ${DISK[src]} 0 0" || return
+	pivot_and_write "$ms" discard:0:524288 || wrong "the destination does not take over"
+	dm_swap src "${WELL[src]}" && dm_swap dst "${WELL[dst]}" || return
+	expect_equal "$ZM_DEV/m" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+zm_test "a copy that is soon at its end is waited for" t_soon
 
 # Whoever had it killed does something else then, and it must not come true after that.
 t_killed()

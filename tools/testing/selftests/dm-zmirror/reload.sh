@@ -144,39 +144,90 @@ t_stale_promise() # PROMISE
 zm_test "dest_zeroed is not believed twice" t_stale_promise dest_zeroed
 zm_test "nosync is not believed twice" t_stale_promise nosync
 
-# Another target of the same table would not resume: device-mapper has let go of the old
+# Another target of the same table does not resume: device-mapper has let go of the old
 # table by then, and of what was known. Here a snapshot waits for another one to be
 # suspended.
-t_neighbour() # PROMISE
+new_neighbours() # FEATURE of the mirror...
 {
-	local src src_file dst dst_file origin store snapshot="0 2048 snapshot"
+	local origin store
 
 	need_target snapshot && new_pair && new_loop origin 1M && new_loop store 1M || return
 	must_dm remove m
-	snapshot+=" $origin $store P 8"
-	zm_line "$SECTORS" "$src" 0 "$dst" 0 128 nosync copy_mode:async paused
-	new_dm s "$snapshot" && new_dm n "0 2048 zero;2048 ${ZM_LINE#* }" || return
-	must io "$ZM_DEV/n" write:$((2048 * 512)):1048576 || return
-	expect_like "the status" "$(status_line n)" " dirty:16 "
+	new_dm x "0 $SECTORS linear $src 0" || return
+	SNAPSHOT="0 2048 snapshot $origin $store P 8"
+	zm_line "$SECTORS" "$ZM_DEV/x" 0 "$dst" 0 128 "$@"
+	new_dm s "$SNAPSHOT" && new_dm n "0 2048 zero;2048 ${ZM_LINE#* }"
+}
 
-	zm_line "$SECTORS" "$src" 0 "$dst" 0 128 "$1" paused
-	must_dm load n "$snapshot;2048 ${ZM_LINE#* }" && must_dm suspend n || return
+fails_to_resume() # FEATURE of the mirror...
+{
+	zm_line "$SECTORS" "$ZM_DEV/x" 0 "$dst" 0 128 "$@"
+	must_dm load n "$SNAPSHOT;2048 ${ZM_LINE#* }" && must_dm suspend n || return
 	! dm resume n || wrong "the snapshot has resumed"
-	must_dm suspend s && must_dm resume n || return
-	expect_like "the status" "$(status_line n)" " dirty:128 zero:0 "
-
-	zm_line "$SECTORS" "$src" 0 "$dst" 0 128
-	dm_swap n "0 2048 zero;2048 ${ZM_LINE#* }"
-	wait_until "it is in sync" 60 status_has n " in_sync "
-	expect_equal "$src" 0 "$dst" 0 "$SECTORS"
 }
 
 status_has() # NAME WORDS
 {
 	[[ $(status_line "$1") == *"$2"* ]]
 }
-zm_test "dest_zeroed is not believed after a neighbour has failed" t_neighbour dest_zeroed
-zm_test "nosync is not believed after a neighbour has failed" t_neighbour nosync
+
+t_neighbour() # PROMISE again|load
+{
+	local src src_file dst
+
+	new_neighbours nosync copy_mode:async paused || return
+	must io "$ZM_DEV/n" write:$((2048 * 512)):1048576 || return
+	expect_like "the status" "$(status_line n)" " dirty:16 "
+	fails_to_resume "$1" paused || return
+	if [ "$2" = again ]; then
+		must_dm suspend s
+	else
+		must_dm load n "0 2048 zero;2048 ${ZM_LINE#* }"
+	fi
+	must_dm resume n || return
+	expect_like "the status" "$(status_line n)" " dirty:128 zero:0 "
+
+	zm_line "$SECTORS" "$ZM_DEV/x" 0 "$dst" 0 128
+	dm_swap n "0 2048 zero;2048 ${ZM_LINE#* }"
+	wait_until "it is in sync" 60 status_has n " in_sync "
+	expect_equal "$ZM_DEV/x" 0 "$dst" 0 "$SECTORS"
+}
+zm_test "dest_zeroed is not believed after a neighbour has failed" t_neighbour dest_zeroed again
+zm_test "nosync is not believed after a neighbour has failed" t_neighbour nosync again
+zm_test "nor in a table without the neighbour" t_neighbour nosync load
+
+sum_of() # DEVICE
+{
+	dd if="$1" bs=1M iflag=direct status=none | cksum
+}
+
+# Nor is it known any more that the source is old, which must not be copied.
+t_neighbour_over()
+{
+	local src src_file dst before
+
+	new_neighbours nosync on_source_error:failover || return
+	dm_swap x "0 $SECTORS error" noflush || return
+	must io "$ZM_DEV/n" write:$((2048 * 512 + 1048576)):1048576
+	wait_until "the destination has taken over" 30 status_has n " failed_over "
+	dm_swap x "0 $SECTORS linear $src 0"
+	before=$(sum_of "$dst")
+	fails_to_resume paused || return
+	must_dm suspend s
+	! dm resume n || wrong "the mirror has resumed"
+	must_dm load n "0 2048 zero;2048 ${ZM_LINE#* }"
+	! dm resume n || wrong "the mirror has resumed with another table"
+	log_read
+	expect_like "the log" "$ZM_LOG_NEW" "had taken over.*load the mirror the other way round" ||
+		return
+
+	zm_line "$SECTORS" "$dst" 0 "$ZM_DEV/x" 0 128
+	must_dm load n "0 2048 zero;2048 ${ZM_LINE#* }" && must_dm resume n || return
+	wait_until "it is in sync" 60 status_has n " in_sync "
+	expect_equal "$ZM_DEV/x" 0 "$dst" 0 "$SECTORS"
+	expect_eq "what is on the destination" "$(sum_of "$dst")" "$before"
+}
+zm_test "an old source is not copied after a neighbour has failed" t_neighbour_over
 
 t_promise_before_resume()
 {
