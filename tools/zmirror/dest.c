@@ -24,6 +24,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECTOR		512U
@@ -549,20 +550,6 @@ static char *find_opener(dev_t wanted)
 	return name;
 }
 
-/* Programs of udev's look at a device that is new, for a moment. */
-static void find_user(struct zm_dest *dest)
-{
-	int tries = 20;
-
-	while (!dest->holder && tries--) {
-		free(dest->user);
-		dest->user = find_opener(dest->dev);
-		if (!dest->user)
-			return;
-		usleep(100000);
-	}
-}
-
 /*
  * What the kernel itself has open, and no program: loop devices on it, and what it gives
  * to other machines by NVMe over a network or by SCSI. They need not claim it.
@@ -588,7 +575,10 @@ static bool is_enabled(const char *path)
 	return enabled;
 }
 
-/* The first of the files of a pattern that have a path of what is on @dest. */
+/*
+ * The first of the files of a pattern that have a path of what is on @dest. What is
+ * elsewhere is not asked, see leads_to_dev().
+ */
 static char *find_path_in(const char *pattern, dev_t dest)
 {
 	char *found = NULL, *line;
@@ -600,7 +590,7 @@ static char *find_path_in(const char *pattern, dev_t dest)
 		return NULL;
 	for (i = 0; !found && i < files.gl_pathc; i++) {
 		line = read_line(files.gl_pathv[i]);
-		if (line && *line == '/' && !stat(line, &st) && S_ISBLK(st.st_mode) &&
+		if (line && strstr(line, "/dev/") && !stat(line, &st) && S_ISBLK(st.st_mode) &&
 		    overlaps(st.st_rdev, dest) && is_enabled(files.gl_pathv[i]))
 			found = zm_strdup(files.gl_pathv[i]);
 		free(line);
@@ -681,6 +671,35 @@ static int open_dest(const char *arg, struct zm_dest *dest)
 	return ZM_OK;
 }
 
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/*
+ * Programs of udev's look at a device that is new, for a moment. They are waited for before
+ * anything else is found out: whoever it was may have left something there.
+ */
+static int open_alone(const char *arg, struct zm_dest *dest)
+{
+	double end = seconds() + (zm_options.force ? 0 : 2);
+	int code;
+
+	for (;;) {
+		code = open_dest(arg, dest);
+		if (!code && !dest->holder)
+			dest->user = find_opener(dest->dev);
+		if (!dest->user || seconds() >= end)
+			return code;
+		free(dest->user);
+		dest->user = NULL;
+		usleep(100000);
+	}
+}
+
 int zm_dest_probe(const char *arg, struct zm_dest *dest)
 {
 	struct zm_dev dev;
@@ -696,7 +715,7 @@ int zm_dest_probe(const char *arg, struct zm_dest *dest)
 	dest->path = zm_dev_path(dest->dev);
 	dest->name = zm_dev_name(dest->dev);
 	dest->sectors = zm_dev_sectors(dest->dev);
-	code = open_dest(arg, dest);
+	code = open_alone(arg, dest);
 	if (!code && find_signature(dest->path, &dest->signature))
 		code = zm_error(ZM_FAILED, "cannot read %s to see what is on it", arg);
 	if (code) {
@@ -708,7 +727,6 @@ int zm_dest_probe(const char *arg, struct zm_dest *dest)
 	zm_dest_prove(dest);
 	prove_disk(dest);
 	find_kernel_user(dest);
-	find_user(dest);
 	return ZM_OK;
 }
 

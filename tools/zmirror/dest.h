@@ -67,7 +67,10 @@ int zm_dest_find(const char *arg, dev_t *dev);
  * @arg: a path, VG/LV, or the name of a device-mapper device
  * @dest: is filled; zm_dest_free() frees what it has
  *
- * Return: ZM_OK; or, having told why, ZM_NOT_FOUND or ZM_FAILED.
+ * Whoever has it open is waited for, for two seconds at most, unless with --force.
+ *
+ * Return: ZM_OK; or, having told why, ZM_NOT_FOUND, ZM_FAILED, or ZM_REFUSED where a look
+ * would not end.
  */
 int zm_dest_probe(const char *arg, struct zm_dest *dest);
 void zm_dest_free(struct zm_dest *dest);

@@ -352,6 +352,15 @@ static int activate_pool(const char *vg, const char *pool)
 	return code;
 }
 
+static int refuse_pool(const char *vg, const char *pool)
+{
+	zm_error(ZM_REFUSED, "LVM does not activate the pool %s/%s, and would bring the old place back when it extends it",
+		 vg, pool);
+	zm_hint("see activation/volume_list of lvm.conf; lvchange -ay -K %s/%s if it is to be skipped",
+		vg, pool);
+	return ZM_REFUSED;
+}
+
 int zm_lvm_keep_pool(const struct zm_dev *dev)
 {
 	char uuid[40], *answer, *vg, *pool;
@@ -370,8 +379,7 @@ int zm_lvm_keep_pool(const struct zm_dev *dev)
 		if (*pool && !is_active(vg, pool))
 			code = activate_pool(vg, pool);
 		if (!code && *pool && !zm_options.dry_run && !is_active(vg, pool))
-			code = zm_error(ZM_REFUSED, "LVM does not activate the pool %s/%s, and would bring the old place back when it extends it",
-					vg, pool);
+			code = refuse_pool(vg, pool);
 	}
 	free(answer);
 	return code;

@@ -21,8 +21,12 @@
 /*
  * In sync for a moment is not in sync for good: the destination may fail, or, in async
  * mode, users write. So it is waited for again, but not for ever.
+ *
+ * In async mode, users who write have a pivot settle what is left; while it tries they
+ * write in sync mode, so that there is a rest if it cannot.
  */
-#define TRIES	10
+#define TRIES		10
+#define REST		30	/* seconds */
 
 static int exchange_names(void *data, bool moved)
 {
@@ -34,24 +38,50 @@ static void undo_names(void *data)
 	zm_lvm_undo(data);
 }
 
+/*
+ * What a signal would tell is not true any more, and there is nothing left that it could
+ * end.
+ */
+static void tell_done(void *data)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	size_t i;
+
+	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		signal(signals[i], SIG_IGN);
+	if (data)
+		zm_lvm_tell_end(data);
+}
+
+static int tell_never(const struct zm_start *start)
+{
+	zm_error(ZM_TIMEOUT, "%s was in sync, but never when it was to pivot, in %d tries",
+		 start->name, TRIES);
+	zm_hint("it goes on being a mirror: zmirror status %s", zm_word(start->name));
+	return ZM_TIMEOUT;
+}
+
 static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 			  struct zm_lvm_move *move)
 {
 	const struct zm_pivot_hook hook = {
 		.before = move ? exchange_names : NULL,
 		.undo = move ? undo_names : NULL,
+		.after = tell_done,
 		.data = move,
 		.dest = dest,
 	};
 	struct zm_mirror mirror;
-	int tries, code;
+	int tries = 0, code;
+	bool again = false;
 
-	for (tries = 0; tries < TRIES; tries++) {
+	while (tries < TRIES) {
 		code = zm_mirror_open(start->name, &mirror);
 		if (code)
 			return code;
 		if (!zm_has_pivoted(&mirror))
-			code = zm_progress(&mirror);
+			code = zm_progress(&mirror, again ? REST : 0);
+		tries += strcmp(mirror.status.state, "resync") != 0;
 		zm_mirror_close(&mirror);
 		if (code)
 			return code;
@@ -59,8 +89,9 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 		zm_unlock();
 		if (code != ZM_TIMEOUT)
 			return code;
+		again = true;
 	}
-	return code;
+	return tell_never(start);
 }
 
 /* What was paused by a command that was killed, or by the user, is to go on. */
@@ -114,8 +145,10 @@ static int finish(const struct zm_start *start, struct zm_lvm_move *move)
 	}
 	if (!code)
 		code = zm_clean_up(&dev);
-	if (!code && !zm_options.dry_run)
+	if (!code && !zm_options.dry_run) {
 		printf("%s is on %s already\n", dev.name, start->dest);
+		tell_done(move);
+	}
 	return code;
 }
 
@@ -228,8 +261,6 @@ static int migrate_lvm(const struct zm_start *start)
 	if (!zm_options.dry_run)
 		zm_lvm_tell(&move);
 	code = migrate(start, &move);
-	if (!code && !zm_options.dry_run)
-		zm_lvm_tell_end(&move);
 	zm_lvm_free(&move);
 	return code;
 }

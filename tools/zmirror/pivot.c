@@ -141,13 +141,18 @@ static int tell_place(const struct left *left, bool done)
 			name, zm_word(name));
 }
 
-/* A resume that fails in the kernel leaves the device suspended, on the table it had. */
+/*
+ * A resume that fails in the kernel leaves the device suspended, on the table it had. What
+ * is left behind stays, so that who finishes later knows what there was.
+ */
 static int check_runs(const struct zm_dev *dev)
 {
 	if (!dev->suspended || zm_options.dry_run)
 		return ZM_OK;
 	zm_error(ZM_REFUSED, "%s is suspended: what is read and written there waits", dev->name);
-	zm_hint("if nobody is at work on it: dmsetup resume %s", zm_word(dev->name));
+	zm_hint("if nobody is at work on it: %s%s%sdmsetup resume %s; and then the same again",
+		dev->inactive ? "dmsetup clear " : "", dev->inactive ? zm_word(dev->name) : "",
+		dev->inactive ? "; " : "", zm_word(dev->name));
 	return ZM_REFUSED;
 }
 
@@ -166,9 +171,9 @@ static int finish_other(const char *name, const struct zm_dev *dev, enum place w
 	if (!code)
 		code = find_place(&left);
 	if (!code)
-		code = zm_clean_up(&left.dev);
-	if (!code)
 		code = check_runs(&left.dev);
+	if (!code)
+		code = zm_clean_up(&left.dev);
 	if (!code)
 		code = tell_place(&left, left.place == wanted && wanted != ON_ELSE);
 	if (!code && alone && left.place == ON_OTHER && !zm_options.dry_run)
@@ -264,13 +269,16 @@ static void unsettle(struct zm_mirror *mirror)
 	free(message);
 }
 
-static int check_in_sync(const struct zm_mirror *mirror)
+/* Who has a hook tries again, and tells in the end. */
+static int check_in_sync(const struct zm_mirror *mirror, const struct zm_pivot_hook *hook)
 {
 	const struct zm_status *status = &mirror->status;
 	const char *name = mirror->dev.name, *word = zm_word(name);
 
 	if (zm_has_pivoted(mirror) || is_in_sync(mirror))
 		return ZM_OK;
+	if (hook)
+		return ZM_TIMEOUT;
 	zm_error(ZM_TIMEOUT, "%s is not in sync: it is %s, and %s are left", name,
 		 status->state, zm_size(zm_bytes(status->remaining)).text);
 	if (!strcmp(status->state, "stopped"))
@@ -422,8 +430,8 @@ static bool has_changed_places(const struct zm_mirror *mirror)
 	if (!mirror->exchanged || zm_has_pivoted(mirror))
 		return false;
 	if (!zm_options.dry_run)
-		printf("%s is on %s, and %s follows as a mirror already\n", mirror->dev.name,
-		       mirror->source.name, mirror->dest.name);
+		printf("%s is on %s already, and %s is its mirror: %s\n", mirror->dev.name,
+		       mirror->source.name, mirror->dest.name, mirror->status.state);
 	zm_hint("to go back: zmirror revert %s", zm_word(mirror->dev.name));
 	return true;
 }
@@ -445,7 +453,7 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 	zm_hold_signals();
 	code = settle(mirror);
 	if (!code)
-		code = check_in_sync(mirror);
+		code = check_in_sync(mirror, hook);
 	if (!code)
 		code = pivot(mirror, keep, hook);
 	if (code == ZM_FAILED && !zm_mirror_refresh(mirror) &&
@@ -455,6 +463,8 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 		unsettle(mirror);
 	if (!code)
 		tell_pivot(mirror, keep);
+	if (!code && hook && !zm_options.dry_run)
+		hook->after(hook->data);
 	if (!code && !keep && !hook && !zm_options.dry_run &&
 	    mirror->dest.dev != mirror->origin.dev)
 		warn_of_owner(&mirror->dev, mirror->dest.dev);

@@ -13,12 +13,15 @@
  * @before: called when the mirror is in sync, or has pivoted before; returns an exit
  *	code; NULL for nothing
  * @undo: called when the pivot has failed, and the mirror is as it was
+ * @after: called when all is done and told, before a signal that came meanwhile ends the
+ *	program
  * @data: for them
  * @dest: the destination that is meant; if the mirror has another one by now, it is refused
  */
 struct zm_pivot_hook {
 	int (*before)(void *data, bool moved);
 	void (*undo)(void *data);
+	void (*after)(void *data);
 	void *data;
 	dev_t dest;
 };
@@ -30,8 +33,8 @@ struct zm_pivot_hook {
  * @revert: they must have changed places before
  * @hook: or NULL
  *
- * Return: ZM_OK; or, having told why, ZM_TIMEOUT when it is not in sync, or another exit
- * code. Unless the kernel has pivoted, all is as it was; if it has, the device works and
+ * Return: ZM_OK; or, having told why, ZM_TIMEOUT when it is not in sync, which is not told
+ * with a hook, or another exit code. Unless the kernel has pivoted, all is as it was; if it has, the device works and
  * the same command finishes.
  */
 int zm_pivot_run(const char *name, bool keep, bool revert,

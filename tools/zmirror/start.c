@@ -143,6 +143,7 @@ void zm_start_table(const struct zm_start *start, const struct zm_dest *dest,
  * @hints: the mirror is to be told what is zero
  * @zero: that, from a file
  * @written: sectors written to the device and discarded there before it was looked at
+ * @late: that is not known: another command has made the mirror
  */
 struct job {
 	const struct zm_start *start;
@@ -156,6 +157,7 @@ struct job {
 	bool hints;
 	struct zm_ranges zero;
 	uint64_t written;
+	bool late;
 };
 
 /* The device was not touched, or has a table of somebody else's: only what was made goes. */
@@ -312,7 +314,12 @@ static int put_in_place(struct job *job)
  */
 static int check_unwritten(const struct job *job)
 {
-	if (zm_options.force || zm_dev_written(job->dev.dev) == job->written)
+	if (zm_options.force)
+		return ZM_OK;
+	if (job->late)
+		return zm_error(ZM_REFUSED, "%s is not used: nobody knows what was written to %s before it was a mirror",
+				job->start->hints, job->dev.name);
+	if (zm_dev_written(job->dev.dev) == job->written)
 		return ZM_OK;
 	return zm_error(ZM_REFUSED, "%s is not used: somebody has written to %s meanwhile",
 			job->start->hints, job->dev.name);
@@ -485,7 +492,8 @@ static int look_at_source(struct job *job)
 
 /*
  * A command that was killed before it had given hints has left the mirror paused. The
- * pool's are right at any time: what has changed since, the mirror knows.
+ * pool's are right at any time: what has changed since, the mirror knows. A file's are
+ * from before, and what has come between it and the mirror only that command could see.
  */
 static int go_on_with_hints(struct job *job, const struct zm_mirror *mirror)
 {
@@ -495,6 +503,7 @@ static int go_on_with_hints(struct job *job, const struct zm_mirror *mirror)
 	    !zm_has_word(mirror->features, "hints"))
 		return ZM_OK;
 	zm_table_free(&job->table);
+	job->late = true;
 	if (job->start->hints)
 		code = read_hints(job, mirror->sectors);
 	else if (mirror->origin.name[0])

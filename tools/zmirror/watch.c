@@ -171,12 +171,14 @@ enum zm_goal {
 };
 
 /*
- * A wait: its goal, whether a pivot follows, when it has to end if that is not 0, whether
- * and where it is shown, and since when verify has not gone on.
+ * A wait: its goal, whether a pivot follows, and from when on that may settle what is left,
+ * when it has to end if that is not 0, whether and where it is shown, and since when verify
+ * has not gone on.
  */
 struct zm_wait {
 	enum zm_goal goal;
 	bool pivots;
+	double settle_from;
 	double end;
 	bool show;
 	struct zm_screen screen;
@@ -263,7 +265,8 @@ static int zm_look(const struct zm_mirror *mirror, struct zm_wait *wait)
 		r = zm_look_at_verify(mirror, wait);
 	else
 		r = zm_look_at_resync(mirror);
-	if (r == ZM_GOES_ON && wait->pivots && zm_pivot_can_settle(mirror))
+	if (r == ZM_GOES_ON && wait->pivots && zm_now() >= wait->settle_from &&
+	    zm_pivot_can_settle(mirror))
 		r = ZM_OK;
 	if (zm_ended_by && (r == ZM_GOES_ON || (r == ZM_OK && wait->pivots)))
 		r = ZM_INTERRUPTED;
@@ -414,11 +417,12 @@ static int zm_wait_for(struct zm_mirror *mirror, struct zm_wait *wait)
 	return r;
 }
 
-int zm_progress(struct zm_mirror *mirror)
+int zm_progress(struct zm_mirror *mirror, unsigned int rest)
 {
 	struct zm_wait wait = {
 		.goal = ZM_GOAL_IN_SYNC,
 		.pivots = true,
+		.settle_from = zm_now() + rest,
 		.show = true,
 	};
 

@@ -10,6 +10,7 @@
 /**
  * zm_progress - show how a mirror gets in sync, on standard error, before a pivot
  * @mirror: a mirror that is open; it is refreshed
+ * @rest: for so many seconds only what is in sync counts
  *
  * On a terminal a bar is drawn in place; elsewhere there is a line every 10 seconds or
  * 10 percent. SIGINT and SIGTERM are caught meanwhile.
@@ -18,7 +19,7 @@
  * signal has come; or, having told why, ZM_STOPPED when it cannot go on by itself,
  * ZM_NOT_FOUND when it is a mirror no more, ZM_INTERRUPTED by a signal, or ZM_FAILED.
  */
-int zm_progress(struct zm_mirror *mirror);
+int zm_progress(struct zm_mirror *mirror, unsigned int rest);
 
 /**
  * zm_verify_progress - show how a verify goes on, on standard error

@@ -338,8 +338,8 @@ static void test_progress(void **state)
 	fake_wait = no_event;
 	sigaction(SIGINT, NULL, &before);
 	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror), ZM_STOPPED);
+	assert_int_equal(zm_progress(&mirror, 0), ZM_OK);
+	assert_int_equal(zm_progress(&mirror, 0), ZM_STOPPED);
 	sigaction(SIGINT, NULL, &after);
 	assert_true(before.sa_handler == after.sa_handler);
 	zm_mirror_close(&mirror);
@@ -358,7 +358,7 @@ static void test_progress_interrupted(void **state)
 	fake_read = next_status;
 	fake_wait = terminated;
 	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror), ZM_INTERRUPTED);
+	assert_int_equal(zm_progress(&mirror, 0), ZM_INTERRUPTED);
 	zm_mirror_close(&mirror);
 }
 
@@ -379,7 +379,9 @@ static void test_progress_async(void **state)
 	fake_wait = no_event;
 	dev->params = "253:3 0 253:4 0 128 1 copy_mode:async";
 	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror), ZM_OK);
+	assert_int_equal(zm_progress(&mirror, 0), ZM_OK);
+	script = statuses;
+	assert_int_equal(zm_progress(&mirror, 30), ZM_STOPPED);
 	zm_mirror_close(&mirror);
 
 	setup(NULL);
@@ -387,7 +389,7 @@ static void test_progress_async(void **state)
 	fake_read = next_status;
 	fake_wait = no_event;
 	assert_int_equal(zm_mirror_open("data", &mirror), ZM_OK);
-	assert_int_equal(zm_progress(&mirror), ZM_STOPPED);
+	assert_int_equal(zm_progress(&mirror, 0), ZM_STOPPED);
 	zm_mirror_close(&mirror);
 }
 

@@ -249,6 +249,21 @@ t_told()
 }
 zm_test "a pivot that is interrupted tells what it has done" t_told
 
+# So does a migrate, and then there is nothing left to interrupt.
+t_done()
+{
+	quietly start "$DEVICE" "$THERE"
+	stop_at pivot.message.done migrate "$DEVICE" "$THERE"
+	kill -TERM "$ZM_PID"
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID"
+	expect_eq "the exit code" $? 0
+	expect_like "what it says" "$(cat "$ZM_DIR/said")" "goes on with ${THERE##*/} alone"
+	! grep -q interrupted "$ZM_DIR/said" || wrong "it says that it was interrupted"
+	expect_moved
+}
+zm_test "a migrate that is interrupted at its end" t_done
+
 # There, and back again.
 t_keep() # POINT
 {
@@ -339,6 +354,7 @@ t_suspended()
 	ends_with 4 "is suspended.*dmsetup resume $DEVICE" cancel "$DEVICE"
 	must_dm resume d
 	works "resumed"
+	ends_with 0 "on its source alone; what was left behind is removed" cancel "$DEVICE"
 	expect_alone_on "$HERE" "resumed"
 }
 zm_test "a device that is suspended" t_suspended

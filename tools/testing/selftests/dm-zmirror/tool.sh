@@ -299,6 +299,25 @@ t_short_look()
 }
 zm_test "a destination that somebody looks at for a moment" t_short_look
 
+# What he leaves there is not overwritten.
+t_short_write()
+{
+	local here there image
+
+	new_legs && new_loop image $((SECTORS / 2))K && run mkfs.ext4 -q -F "$image" || return
+	python3 -c "
+import sys, time
+with open(sys.argv[1], 'r+b') as disk:
+    time.sleep(1)
+    disk.write(open(sys.argv[2], 'rb').read())
+" "$there" "$image" &
+	rest 0.3
+	refused 4 "ext4" start "$ZM_ID-d" "$there"
+	wait
+	expect_linear_on "$here"
+}
+zm_test "a destination that somebody writes to for a moment" t_short_write
+
 # The key stays in the table; what is in the device is not encrypted on the destination,
 # nor is it where the device is opened from the next time.
 t_crypt()
@@ -460,24 +479,28 @@ t_hints()
 }
 zm_test "hints from a file" t_hints
 
-# Somebody writes when the device has been looked at, and is not a mirror yet.
-t_hints_late()
+# Somebody writes when the device has been looked at, and is not a mirror yet. That is not
+# seen any more when the same is said again.
+t_hints_late() # OPTION
 {
 	local here there
 
 	new_legs || return
 	echo "4096 $((SECTORS - 4096))" > "$ZM_DIR/map"
-	stop_at start.load start --hints "$ZM_DIR/map" "$ZM_ID-d" "$there" || return
+	stop_at start.load start ${1:+"$1"} --hints "$ZM_DIR/map" "$ZM_ID-d" "$there" || return
 	must io "$ZM_DEV/d" write:4194304:65536
 	kill -CONT "$ZM_PID"
 	wait "$ZM_PID"
 	expect_eq "the exit code" $? 0
 	expect_like "what it says" "$(cat "$ZM_DIR/said")" "map is not used.*read therefore"
+	[ -z "$1" ] || refused 0 "map is not used.*nobody knows" start --hints "$ZM_DIR/map" \
+		"$ZM_ID-d" "$there"
 	quietly wait --timeout 60 "$ZM_ID-d"
 	expect_equal "$here" 0 "$there" 0 "$SECTORS"
 	quietly cancel "$ZM_ID-d"
 }
-zm_test "hints from a file that something is written after" t_hints_late
+zm_test "hints from a file that something is written after" t_hints_late ""
+zm_test "hints from such a file, and the same again" t_hints_late --paused
 
 # Blocks of a pool that does not zero come with what was in them before.
 t_unzeroed()
