@@ -480,14 +480,17 @@ static bool zm_next_run(const struct zm_job *job, unsigned long units,
  */
 
 /*
- * Not when resync is to stop, nor when all users are held up until the job has ended, and
- * that would take long. One that is soon done may be what the mirror lacks to be in sync.
+ * Not when resync is to stop, nor when all users are held up until the job has ended, but
+ * for the little that the mirror lacks to be in sync.
  */
 static bool zm_job_is_wanted(const struct zm_job *job)
 {
-	return zm_resync_running(job->zm) &&
-	       (!zm_frozen(job->zm->regions) ||
-		job->op.end - job->op.start <= ZM_JOB_SECTORS);
+	struct zmirror *zm = job->zm;
+
+	return zm_resync_running(zm) &&
+	       (!zm_frozen(zm->regions) ||
+		(u64)zm_regions_dirty(zm->regions) * zm->region_sectors <=
+		ZM_JOB_SECTORS);
 }
 
 /*

@@ -272,11 +272,11 @@ static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
 
 /*
  * Whether the legs have changed places since @old, whose destination has taken over:
- * the old source lacks what is dirty there, and no more.
+ * the old source lacks what is dirty there, and no more, if that is known still.
  */
 static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
 {
-	return old->pivoted && old->source_stable &&
+	return ((old->pivoted && old->source_stable) || old->source_lost) &&
 	       zm_same_leg(&old->source, &zm->dest) &&
 	       zm_same_leg(&old->dest, &zm->source);
 }
@@ -695,7 +695,10 @@ static int zm_first_resume(struct zmirror *zm)
 		if (!zm_replaces(zm, old))
 			continue;
 		if (old->active) {
+			/* What is adopted is known, whatever has come before. */
 			zm_adopt(zm, old);
+			zm->lost = false;
+			zm->source_lost = false;
 			break;
 		}
 		if (old->lost)

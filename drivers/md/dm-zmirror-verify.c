@@ -342,6 +342,12 @@ static void zm_verify_work(struct work_struct *work)
 	struct zm_verify *verify = container_of(work, struct zm_verify, work);
 	sector_t len;
 
+	/*
+	 * A resume may queue this as a message begins another verify: it must not see the
+	 * range of before, and end the new one for that. Pairs with zm_verify_start().
+	 */
+	if (!smp_load_acquire(&verify->running))
+		return;
 	while ((len = zm_verify_piece(verify))) {
 		zm_verify_one(verify, len);
 		cond_resched();
@@ -432,7 +438,8 @@ int zm_verify_start(struct zmirror *zm, sector_t start, sector_t len,
 	verify->unverified = 0;
 	verify->last_unverified = U32_MAX;
 	mutex_unlock(&zm->state_lock);
-	WRITE_ONCE(verify->running, true);
+	/* Pairs with zm_verify_work(). */
+	smp_store_release(&verify->running, true);
 	zm_verify_kick(zm);
 	return 0;
 }

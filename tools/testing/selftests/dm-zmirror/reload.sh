@@ -221,7 +221,7 @@ t_neighbour_over()
 	expect_like "the log" "$ZM_LOG_NEW" "had taken over.*load the mirror the other way round" ||
 		return
 
-	zm_line "$SECTORS" "$dst" 0 "$ZM_DEV/x" 0 128
+	zm_line "$SECTORS" "$dst" 0 "$ZM_DEV/x" 0 128 nosync
 	must_dm load n "0 2048 zero;2048 ${ZM_LINE#* }" && must_dm resume n || return
 	wait_until "it is in sync" 60 status_has n " in_sync "
 	expect_equal "$ZM_DEV/x" 0 "$dst" 0 "$SECTORS"
