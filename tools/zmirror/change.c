@@ -276,11 +276,28 @@ static int remove_origin(const struct zm_dev *origin)
 	return code;
 }
 
+/*
+ * A resume that fails in the kernel leaves the device suspended, on the table it had. What
+ * is left behind stays then, so that who finishes later knows what there was.
+ */
+static int check_runs(const struct zm_dev *dev, const struct zm_dev *origin)
+{
+	if (!dev->suspended || !origin->name[0])
+		return ZM_OK;
+	zm_error(ZM_REFUSED, "%s is suspended: what is read and written there waits", dev->name);
+	zm_hint("if nobody is at work on it: %s%s%sdmsetup resume %s; and then the same again",
+		dev->inactive ? "dmsetup clear " : "", dev->inactive ? zm_word(dev->name) : "",
+		dev->inactive ? "; " : "", zm_word(dev->name));
+	return ZM_REFUSED;
+}
+
 int zm_clean_up(const struct zm_dev *dev)
 {
 	struct zm_dev origin;
 	int code = zm_origin_find(dev, &origin);
 
+	if (!code)
+		code = check_runs(dev, &origin);
 	if (!code)
 		code = drop_loaded(dev, &origin);
 	if (code || !origin.name[0])

@@ -80,7 +80,7 @@ int zm_origin_find(const struct zm_dev *dev, struct zm_dev *origin);
  * @dev: a device that is no mirror
  *
  * That is a table which is loaded and not live, if it is a mirror's, and the private
- * device, if nothing is on it.
+ * device, if nothing is on it. It is refused for a device that is suspended.
  *
  * Return: ZM_OK, also when there was nothing; or, having told why, ZM_REFUSED or
  * ZM_FAILED.

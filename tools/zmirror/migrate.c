@@ -23,7 +23,8 @@
  * mode, users write. So it is waited for again, but not for ever.
  *
  * In async mode, users who write have a pivot settle what is left; while it tries they
- * write in sync mode, so that there is a rest if it cannot.
+ * write in sync mode, so that there is a rest if it cannot. That does not count as a try:
+ * the mirror was not in sync.
  */
 #define TRIES		10
 #define REST		30	/* seconds */
@@ -72,8 +73,8 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 		.dest = dest,
 	};
 	struct zm_mirror mirror;
+	bool again = false, was_in_sync;
 	int tries = 0, code;
-	bool again = false;
 
 	while (tries < TRIES) {
 		code = zm_mirror_open(start->name, &mirror);
@@ -81,7 +82,7 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 			return code;
 		if (!zm_has_pivoted(&mirror))
 			code = zm_progress(&mirror, again ? REST : 0);
-		tries += strcmp(mirror.status.state, "resync") != 0;
+		was_in_sync = strcmp(mirror.status.state, "resync") != 0;
 		zm_mirror_close(&mirror);
 		if (code)
 			return code;
@@ -89,6 +90,10 @@ static int wait_and_pivot(const struct zm_start *start, dev_t dest,
 		zm_unlock();
 		if (code != ZM_TIMEOUT)
 			return code;
+		if (!was_in_sync && !again)
+			zm_hint("what was left was not copied in 10 seconds of sync mode; the next try is in %d seconds at least",
+				REST);
+		tries += was_in_sync;
 		again = true;
 	}
 	return tell_never(start);

@@ -142,21 +142,6 @@ static int tell_place(const struct left *left, bool done)
 }
 
 /*
- * A resume that fails in the kernel leaves the device suspended, on the table it had. What
- * is left behind stays, so that who finishes later knows what there was.
- */
-static int check_runs(const struct zm_dev *dev)
-{
-	if (!dev->suspended || zm_options.dry_run)
-		return ZM_OK;
-	zm_error(ZM_REFUSED, "%s is suspended: what is read and written there waits", dev->name);
-	zm_hint("if nobody is at work on it: %s%s%sdmsetup resume %s; and then the same again",
-		dev->inactive ? "dmsetup clear " : "", dev->inactive ? zm_word(dev->name) : "",
-		dev->inactive ? "; " : "", zm_word(dev->name));
-	return ZM_REFUSED;
-}
-
-/*
  * It is done only if the device is where the command was to bring it. With @alone nobody
  * else tells LVM.
  */
@@ -170,8 +155,6 @@ static int finish_other(const char *name, const struct zm_dev *dev, enum place w
 		code = zm_dm_lookup_dev(dev->dev, &left.dev);
 	if (!code)
 		code = find_place(&left);
-	if (!code)
-		code = check_runs(&left.dev);
 	if (!code)
 		code = zm_clean_up(&left.dev);
 	if (!code)
@@ -251,6 +234,8 @@ static int settle(struct zm_mirror *mirror)
 		usleep(100000);
 		code = zm_mirror_refresh(mirror);
 	}
+	if (code == ZM_NOT_FOUND)
+		zm_error(code, "%s is no mirror any more", mirror->dev.name);
 	return code;
 }
 
@@ -454,11 +439,12 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 	code = settle(mirror);
 	if (!code)
 		code = check_in_sync(mirror, hook);
-	if (!code)
+	if (!code) {
 		code = pivot(mirror, keep, hook);
-	if (code == ZM_FAILED && !zm_mirror_refresh(mirror) &&
-	    !is_in_sync(mirror) && !zm_has_pivoted(mirror))
-		code = ZM_TIMEOUT;
+		if (code == ZM_FAILED && !zm_mirror_refresh(mirror) &&
+		    !is_in_sync(mirror) && !zm_has_pivoted(mirror))
+			code = ZM_TIMEOUT;
+	}
 	if (code)
 		unsettle(mirror);
 	if (!code)
@@ -481,6 +467,9 @@ int zm_pivot_run(const char *name, bool keep, bool revert,
 	bool left;
 	int code = look_for_left(name, &dev, &left);
 
+	if (!code && left && hook)
+		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
+				name);
 	if (code || left)
 		return code ? code : finish_other(name, &dev, keep ? ON_ELSE : ON_OTHER,
 							  !hook);

@@ -316,9 +316,13 @@ static int check_unwritten(const struct job *job)
 {
 	if (zm_options.force)
 		return ZM_OK;
-	if (job->late)
-		return zm_error(ZM_REFUSED, "%s is not used: nobody knows what was written to %s before it was a mirror",
-				job->start->hints, job->dev.name);
+	if (job->late) {
+		zm_error(ZM_REFUSED, "%s is not used: nobody knows what was written to %s before it was a mirror",
+			 job->start->hints, job->dev.name);
+		zm_hint("if it was made after that: zmirror pause %s; zmirror hint; zmirror resume",
+			zm_word(job->dev.name));
+		return ZM_REFUSED;
+	}
 	if (zm_dev_written(job->dev.dev) == job->written)
 		return ZM_OK;
 	return zm_error(ZM_REFUSED, "%s is not used: somebody has written to %s meanwhile",
@@ -504,9 +508,9 @@ static int go_on_with_hints(struct job *job, const struct zm_mirror *mirror)
 		return ZM_OK;
 	zm_table_free(&job->table);
 	job->late = true;
-	if (job->start->hints)
+	if (job->start->hints && zm_options.force)
 		code = read_hints(job, mirror->sectors);
-	else if (mirror->origin.name[0])
+	else if (!job->start->hints && mirror->origin.name[0])
 		code = zm_dm_table(mirror->origin.name, &job->table);
 	return code ? code : give_hints(job);
 }

@@ -352,6 +352,7 @@ t_suspended()
 	killed_at start.create.done start "$DEVICE" "$THERE"
 	must_dm suspend d
 	ends_with 4 "is suspended.*dmsetup resume $DEVICE" cancel "$DEVICE"
+	ends_with 4 "is suspended.*dmsetup resume $DEVICE" start "$DEVICE" "$THERE"
 	must_dm resume d
 	works "resumed"
 	ends_with 0 "on its source alone; what was left behind is removed" cancel "$DEVICE"
