@@ -270,18 +270,20 @@ static int migrate_lvm(const struct zm_start *start)
 	return code;
 }
 
-static void warn_of_owner(const struct zm_start *start)
+static int warn_of_owner(const struct zm_start *start)
 {
 	struct zm_dev dev;
+	int code = zm_dm_find(start->name, &dev);
 
-	if (zm_dm_find(start->name, &dev))
-		return;
+	if (code)
+		return code;
 	if (zm_is_cryptsetup(&dev))
 		zm_hint("cryptsetup will not know where %s is, and would open the old place with old data the next time: see /etc/crypttab",
 			start->name);
 	if (zm_lvm_is_volume(&dev))
 		zm_hint("LVM will not know where %s is, and would activate the old place with old data the next time: see --lvm",
 			start->name);
+	return ZM_OK;
 }
 
 int zm_cmd_migrate(int argc, char **argv)
@@ -311,6 +313,6 @@ int zm_cmd_migrate(int argc, char **argv)
 	start.dest = argv[optind + 1];
 	if (lvm)
 		return migrate_lvm(&start);
-	warn_of_owner(&start);
-	return migrate(&start, NULL);
+	code = warn_of_owner(&start);
+	return code ? code : migrate(&start, NULL);
 }

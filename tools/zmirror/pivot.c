@@ -471,8 +471,7 @@ int zm_pivot_run(const char *name, bool keep, bool revert,
 		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
 				name);
 	if (code || left)
-		return code ? code : finish_other(name, &dev, keep ? ON_ELSE : ON_OTHER,
-							  !hook);
+		return code ? code : finish_other(name, &dev, keep ? ON_ELSE : ON_OTHER, true);
 	code = zm_open_locked(name, &mirror);
 	if (!code)
 		code = pivot_locked(&mirror, keep, revert, hook);
