@@ -289,17 +289,20 @@ zm_test "a destination that is suspended" t_suspended
 # As udev does with what is new.
 t_short_look()
 {
-	local here there
+	local here there fd
 
 	new_legs || return
-	python3 -c "import time; time.sleep(1)" < "$there" &
+	(
+		exec {fd}< "$there"
+		rest 0.4
+	) &
 	quietly start "$ZM_ID-d" "$there"
 	wait
 	quietly cancel "$ZM_ID-d"
 }
 zm_test "a destination that somebody looks at for a moment" t_short_look
 
-# What he leaves there is not overwritten.
+# What he leaves there is not overwritten, whether he is seen or what he has left.
 t_short_write()
 {
 	local here there image
@@ -309,11 +312,11 @@ t_short_write()
 import sys, time
 with open(sys.argv[1], 'r+b') as disk:
     open(sys.argv[3], 'w')
-    time.sleep(1)
-    disk.write(open(sys.argv[2], 'rb').read())
+    time.sleep(0.5)
+    disk.write(open(sys.argv[2], 'rb').read(1 << 16))
 " "$there" "$image" "$ZM_DIR/begun" &
 	wait_until "it is open" 20 test -e "$ZM_DIR/begun"
-	refused 4 "ext4" start "$ZM_ID-d" "$there"
+	refused 4 "ext4|in use" start "$ZM_ID-d" "$there"
 	wait
 	expect_linear_on "$here"
 }
