@@ -88,14 +88,22 @@ t_not_flushed()
 	mend dst && legs_are_equal
 }
 
+# What was copied is flushed before the event tells that it is in sync.
+in_sync_is_told()
+{
+	events_of m && [ "$ZM_EVENTS" -ge 1 ]
+}
+
 t_flushed()
 {
 	new_broken_pair && wait_sync m || return
+	wait_until "the event" 20 in_sync_is_told || return
 	must io "$ZM_DEV/m" write:4194304:4096 flush:0:0
 	dm_swap dst "$BROKEN" || return
 	must io "$ZM_DEV/m" write:12582912:4096
 	expect_failed_dest
-	wait_until "one chunk is dirty" 10 status_is m dirty 64
+	wait_until "one chunk is dirty" 10 status_is m dirty 64 ||
+		wrong "the status is $ZM_ANSWER"
 	mend dst && legs_are_equal
 }
 
