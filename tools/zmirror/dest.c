@@ -24,7 +24,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SECTOR		512U
@@ -671,28 +670,20 @@ static int open_dest(const char *arg, struct zm_dest *dest)
 	return ZM_OK;
 }
 
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
-
 /*
  * Programs of udev's look at a device that is new, for a moment. They are waited for before
  * anything else is found out: whoever it was may have left something there.
  */
 static int open_alone(const char *arg, struct zm_dest *dest)
 {
-	double end = seconds() + (zm_options.force ? 0 : 2);
+	double end = zm_now() + (zm_options.force ? 0 : 2);
 	int code;
 
 	for (;;) {
 		code = open_dest(arg, dest);
 		if (!code && !dest->holder)
 			dest->user = find_opener(dest->dev);
-		if (!dest->user || seconds() >= end)
+		if (!dest->user || zm_now() >= end)
 			return code;
 		free(dest->user);
 		dest->user = NULL;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "format.h"
 #include "zmirror.h"
@@ -664,4 +665,12 @@ const char *zm_word(const char *word)
 void zm_print_word(const char *word)
 {
 	printf(" %s", zm_word(word));
+}
+
+double zm_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
 }

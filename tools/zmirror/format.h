@@ -278,4 +278,7 @@ const char *zm_word(const char *word);
 /** zm_print_word - a blank, and one word as a shell reads it, in quotes if need be */
 void zm_print_word(const char *word);
 
+/** zm_now - seconds of a clock that nobody sets */
+double zm_now(void);
+
 #endif

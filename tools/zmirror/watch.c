@@ -68,14 +68,6 @@ static void zm_release_signals(const struct sigaction *old)
 		sigaction(zm_signals[i], &old[i], NULL);
 }
 
-static double zm_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
-
 static void zm_set_timer(double seconds)
 {
 	struct itimerval timer;
