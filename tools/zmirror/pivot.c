@@ -228,6 +228,9 @@ static int settle(struct zm_mirror *mirror)
 	zm_plan_free(&plan);
 	if (zm_options.dry_run)
 		return ZM_OK;
+	/* What was known before the message is of async mode, and says nothing. */
+	if (!code)
+		code = zm_mirror_refresh(mirror);
 	while (!code && !is_in_sync(mirror) && tries--) {
 		if (zm_signal_waits())
 			return ZM_INTERRUPTED;

@@ -360,14 +360,14 @@ t_suspended()
 }
 zm_test "a device that is suspended" t_suspended
 
-is_async()
+is_async() # NAME
 {
-	[[ $(table_of d) == *" copy_mode:async"* ]]
+	[[ $(table_of "$1") == *" copy_mode:async"* ]]
 }
 
-is_sync()
+is_sync() # NAME
 {
-	! is_async
+	! is_async "$1"
 }
 
 # A pivot has it in sync mode for a while, and not for longer.
@@ -378,18 +378,18 @@ t_mode()
 	quietly start --set copy_mode:async "$DEVICE" "$THERE" || return
 	quietly wait --timeout 60 "$DEVICE"
 	fails_at pivot.message pivot "$DEVICE"
-	expect "it is not in async mode, failed" is_async
+	expect "it is not in async mode, failed" is_async d
 	quietly pause "$DEVICE"
 	# More than users could write whole until it is interrupted.
 	message d mark dirty 0-$((SECTORS / 128 - 1))
 	wait_until "it is out of sync" 20 state_is paused
 	"$ZMIRROR" pivot "$DEVICE" > "$ZM_DIR/said" 2>&1 &
 	pid=$!
-	wait_until "it is in sync mode" 5 is_sync
+	wait_until "it is in sync mode" 5 is_sync d
 	kill -TERM "$pid"
 	wait "$pid" 2> /dev/null
 	expect_eq "the exit code" $? 143
-	expect "it is not in async mode, interrupted" is_async
+	expect "it is not in async mode, interrupted" is_async d
 	quietly cancel "$DEVICE"
 	expect_alone_on "$HERE" "cancelled"
 }
@@ -409,6 +409,26 @@ stops_at() # POINT VERB [WORD...], in the background; its number is in PID
 	PID=$!
 	wait_until "the command has stopped at $1" 20 has_stopped "$PID"
 }
+
+# It was in sync when the command looked, and is not when async mode ends.
+t_settle()
+{
+	local here there
+
+	new_loop here 1M && new_loop there 1M && new_dm s "0 2048 linear $here 0" || return
+	quietly start --set copy_mode:async "$ZM_ID-s" "$there" || return
+	quietly wait --timeout 60 "$ZM_ID-s"
+	stops_at pivot.sync pivot "$ZM_ID-s"
+	message s pause
+	message s mark dirty 0-15
+	kill -CONT "$PID"
+	wait_until "it is in sync mode" 5 is_sync s
+	sleep 0.5
+	message s resume
+	finish "$PID" 20 pivot
+	expect_eq "the table" "$(table_of s)" "0 2048 linear $(numbers_of "$there") 0"
+}
+zm_test "pivot looks again when async mode has ended" t_settle
 
 # The source fails while cancel is at work. Who writes to it then is not to lose it.
 t_failover()
