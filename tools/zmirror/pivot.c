@@ -28,6 +28,12 @@
  * ------------------------------------------------------------------------
  */
 
+static int refuse_changed(const char *name)
+{
+	return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
+			name);
+}
+
 /*
  * Who has made the device has it on its old place, which gets old data now. A move of
  * LVM's that is at its end but for that is finished by migrate.
@@ -102,8 +108,7 @@ static int find_place(struct left *left)
 	int code = zm_dm_table(left->dev.name, &now);
 
 	if (!code && zm_is_mirror(&now))
-		code = zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
-				left->dev.name);
+		code = refuse_changed(left->dev.name);
 	if (!code)
 		code = zm_origin_find(&left->dev, &origin);
 	if (!code && origin.name[0])
@@ -434,8 +439,7 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 		return zm_error(ZM_REFUSED, "%s has not changed places with its destination",
 				mirror->dev.name);
 	if (hook && (mirror->dest.dev != hook->dest || mirror->exchanged))
-		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
-				mirror->dev.name);
+		return refuse_changed(mirror->dev.name);
 	if (keep && !revert && has_changed_places(mirror))
 		return ZM_OK;
 	zm_hold_signals();
@@ -471,8 +475,7 @@ int zm_pivot_run(const char *name, bool keep, bool revert,
 	int code = look_for_left(name, &dev, &left);
 
 	if (!code && left && hook)
-		return zm_error(ZM_REFUSED, "%s is not what it was: another command has changed it meanwhile",
-				name);
+		return refuse_changed(name);
 	if (code || left)
 		return code ? code : finish_other(name, &dev, keep ? ON_ELSE : ON_OTHER, true);
 	code = zm_open_locked(name, &mirror);

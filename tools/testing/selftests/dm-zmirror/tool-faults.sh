@@ -430,6 +430,35 @@ t_settle()
 }
 zm_test "pivot looks again when async mode has ended" t_settle
 
+waits_for() # NAME
+{
+	grep -q "^$1: " "$ZM_DIR/said"
+}
+
+# What it waits for is in sync, with another destination.
+t_another()
+{
+	local here there other pid
+
+	new_loop here 4M && new_loop there 4M && new_loop other 4M &&
+		new_dm s "0 8192 linear $here 0" || return
+	must io "$ZM_DEV/s" write:0:4194304
+	"$ZMIRROR" migrate --set rate:64 "$ZM_ID-s" "$there" > "$ZM_DIR/said" 2>&1 &
+	pid=$!
+	wait_until "it waits" 20 waits_for "$ZM_ID-s"
+	kill -STOP "$pid"
+	quietly cancel "$ZM_ID-s"
+	quietly start "$ZM_ID-s" "$other"
+	quietly wait --timeout 60 "$ZM_ID-s"
+	kill -CONT "$pid"
+	wait "$pid"
+	expect_eq "the exit code" $? 4
+	expect_like "what it says" "$(cat "$ZM_DIR/said")" \
+		"$ZM_ID-s is not what it was: another command has changed it meanwhile"
+	quietly cancel "$ZM_ID-s"
+}
+zm_test "what migrate waits for is changed by another command" t_another
+
 # The source fails while cancel is at work. Who writes to it then is not to lose it.
 t_failover()
 {
