@@ -8,7 +8,7 @@
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
 SECTORS=32768	# 256 regions
-DELAY=$((400 * ZM_SLOWER))	# milliseconds that a write to it takes
+DELAY=$((600 + 200 * ZM_SLOWER))	# milliseconds that a write to it takes
 
 # A mirror in sync on the caller's legs, whose destination becomes slow then.
 new_slow_pair() # [FEATURE...]

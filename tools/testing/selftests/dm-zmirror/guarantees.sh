@@ -10,7 +10,7 @@
 . "$(dirname "$0")/dm-zmirror-lib.sh"
 
 SECTORS=32768
-DELAY=$((300 * ZM_SLOWER))	# milliseconds that a write takes, where it is slow
+DELAY=$((750 + 250 * ZM_SLOWER))	# milliseconds that a write takes, where it is slow
 
 # A mirror in sync, whose destination reads what it writes only after a while.
 new_late_pair()

@@ -110,16 +110,19 @@ t_refuses()
 }
 zm_test "out of sync, it does not" t_refuses
 
-# A pivot in the background, on a destination that takes so long for a flush; meanwhile
-# there is a write to the first region, or another request. Ends as the pivot does.
-pivot_and_write() # MILLISECONDS [REQUEST]
+# Milliseconds of a slow request. A guest may stand still for a part of a second.
+MS=$((1250 + 250 * ZM_SLOWER))
+
+# A pivot in the background, on a destination that takes MS for a flush; meanwhile there is
+# a write to the first region, or another request. Ends as the pivot does.
+pivot_and_write() # [REQUEST]
 {
 	local begin=$EPOCHREALTIME end pivot
 
 	dmsetup message "$ZM_ID-m" 0 pivot 2> /dev/null &
 	pivot=$!
-	rest "$(awk -v ms="$1" 'BEGIN { print ms / 2000 }')"
-	must io "$ZM_DEV/m" "${2:-write:0:4096}"
+	rest "$(awk -v ms="$MS" 'BEGIN { print ms / 2000 }')"
+	must io "$ZM_DEV/m" "${1:-write:0:4096}"
 	wait "$pivot"
 	pivot=$?
 	end=$EPOCHREALTIME
@@ -127,23 +130,21 @@ pivot_and_write() # MILLISECONDS [REQUEST]
 	return "$pivot"
 }
 
-pivot_is_refused() # MILLISECONDS
+pivot_is_refused()
 {
-	! pivot_and_write "$1" || wrong "the destination takes over with a dirty region"
+	! pivot_and_write || wrong "the destination takes over with a dirty region"
 }
 
 # While it is decided resync begins nothing. Here it is to copy the region once more just
 # then, for the copy that is under way ends before the write does.
 t_goes_on()
 {
-	local ms=$((400 * ZM_SLOWER))
-
 	need_target delay && new_pair || return
 	message m set copy_mode async
-	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
-		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 0 ${DISK[src]} 0 $((3 * ms))" ||
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 $MS" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 0 ${DISK[src]} 0 $((3 * MS))" ||
 		return
-	pivot_is_refused "$ms"
+	pivot_is_refused
 	wait_sync m
 	dm_swap dst "${WELL[dst]}" && dm_swap src "${WELL[src]}" || return
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
@@ -154,16 +155,14 @@ zm_test "resync goes on when it did not" t_goes_on
 # 256 seconds. It does not read on either.
 t_rate()
 {
-	local ms=$((500 * ZM_SLOWER))
-
 	need_target delay && new_leg src && new_leg dst || return
 	must fill "$ZM_DEV/src" 65536 && must fill "$ZM_DEV/dst" 65536 || return
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 32768 nosync rate:64 \
 		copy_mode:async || return
-	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $MS" ||
 		return
-	pivot_is_refused "$ms"
-	expect_le "ms of a pivot" "$TOOK" $((8 * ms))
+	pivot_is_refused
+	expect_le "ms of a pivot" "$TOOK" $((8 * MS))
 	status_of m
 	expect_eq "state" "${ZM_ST[state]}" resync
 	expect_le "sectors read" "${ZM_ST[read]}" 8192
@@ -178,15 +177,13 @@ zm_test "a slow rate does not hold all up" t_rate
 # 16 times as long as the source takes for a request.
 t_large()
 {
-	local ms=$((500 * ZM_SLOWER))
-
 	need_target delay && new_leg src && new_leg dst || return
 	must fill "$ZM_DEV/src" 65536 && must fill "$ZM_DEV/dst" 65536 || return
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 32768 nosync copy_mode:async || return
-	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
-		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $ms ${DISK[src]} 0 0" || return
-	pivot_is_refused "$ms"
-	expect_le "ms of a pivot" "$TOOK" $((6 * ms))
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $MS" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $MS ${DISK[src]} 0 0" || return
+	pivot_is_refused
+	expect_le "ms of a pivot" "$TOOK" $((6 * MS))
 	dm_swap src "${WELL[src]}" && dm_swap dst "${WELL[dst]}" || return
 	wait_sync m
 	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
@@ -196,14 +193,12 @@ zm_test "a large region on a slow source does not either" t_large
 # A copy that is soon at its end is waited for, and then the mirror is in sync.
 t_soon()
 {
-	local ms=$((500 * ZM_SLOWER))
-
 	need_target delay && new_leg src && new_leg dst || return
 	must fill "$ZM_DEV/src" 65536
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 1024 && wait_sync m || return
-	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" &&
-		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $((ms / 5)) ${DISK[src]} 0 0" || return
-	pivot_and_write "$ms" discard:0:524288 || wrong "the destination does not take over"
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $MS" &&
+		dm_swap src "0 $SECTORS delay ${DISK[src]} 0 $((MS / 5)) ${DISK[src]} 0 0" || return
+	pivot_and_write discard:0:524288 || wrong "the destination does not take over"
 	dm_swap src "${WELL[src]}" && dm_swap dst "${WELL[dst]}" || return
 	expect_equal "$ZM_DEV/m" 0 "$ZM_DEV/dst" 0 "$SECTORS"
 }
@@ -212,17 +207,17 @@ zm_test "a copy that is soon at its end is waited for" t_soon
 # Whoever had it killed does something else then, and it must not come true after that.
 t_killed()
 {
-	local ms=$((500 * ZM_SLOWER)) pivot
+	local pivot
 
 	need_target delay && new_pair || return
-	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $ms" ||
+	dm_swap dst "0 $SECTORS delay ${DISK[dst]} 0 0 ${DISK[dst]} 0 0 ${DISK[dst]} 0 $MS" ||
 		return
 	dmsetup message "$ZM_ID-m" 0 pivot &
 	pivot=$!
-	rest "$(awk -v ms="$ms" 'BEGIN { print ms / 2000 }')"
+	rest "$(awk -v ms="$MS" 'BEGIN { print ms / 2000 }')"
 	kill -KILL "$pivot"
 	wait "$pivot" 2> /dev/null
-	rest "$(awk -v ms="$ms" 'BEGIN { print 3 * ms / 1000 }')"
+	rest "$(awk -v ms="$MS" 'BEGIN { print 3 * ms / 1000 }')"
 	status_is m state in_sync || wrong "the state is $ZM_ANSWER"
 	must io "$ZM_DEV/m" write:0:4096
 	dm_swap dst "${WELL[dst]}" || return

@@ -95,8 +95,8 @@ t_suspend_in_resync()
 		return
 	must fill "$src" 65536 || return
 	# shellcheck disable=SC2154 # set by new_loop
-	new_dm slow "0 $SECTORS delay $disk 0 0 $disk 0 100" || return
-	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 || return
+	new_dm slow "0 $SECTORS delay $disk 0 0 $disk 0 400" || return
+	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 jobs:4 || return
 	wait_until "resync has begun" 20 status_at_least m copied 128 || return
 	begin=$SECONDS
 	must_dm suspend m || return
@@ -121,8 +121,8 @@ t_remove_in_resync()
 		return
 	must fill "$src" 65536 || return
 	# shellcheck disable=SC2154 # set by new_loop
-	new_dm slow "0 $SECTORS delay $disk 0 0 $disk 0 100" || return
-	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 || return
+	new_dm slow "0 $SECTORS delay $disk 0 0 $disk 0 400" || return
+	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 jobs:4 || return
 	wait_until "resync has begun" 20 status_at_least m copied 128 || return
 	begin=$SECONDS
 	must_dm remove m

@@ -241,7 +241,7 @@ t_pause()
 
 	need_target delay || return
 	new_legs 16 1 || return
-	new_dm slow "0 $sectors delay $dst 0 0 $dst 0 100" || return
+	new_dm slow "0 $sectors delay $dst 0 0 $dst 0 400" || return
 	new_mirror m "$src" 0 "$ZM_DEV/slow" 0 128 jobs:1 || return
 	wait_until "the first copy" 20 status_at_least m copied 1 || return
 	message m pause

@@ -215,12 +215,12 @@ t_dirty()
 }
 zm_test "dirty regions are not compared" t_dirty
 
-# It takes some 4 seconds, in which all kinds of things happen.
+# It takes some 8 seconds, in which all kinds of things happen.
 t_interrupted()
 {
 	local src src_file dst dst_file events
 
-	new_pair 128 scan_rate:4096 || return
+	new_pair 128 scan_rate:2048 || return
 	must poke "$dst_file" 16711680 || return
 	events_of m
 	events=$ZM_EVENTS
@@ -232,7 +232,7 @@ t_interrupted()
 	expect_eq "mismatches" "${ZM_ST[mismatch]}" 0
 	must_dm resume m
 	rest 0.5
-	reload_mirror m "$src" 0 "$dst" 0 128 scan_rate:4096 || return
+	reload_mirror m "$src" 0 "$dst" 0 128 scan_rate:2048 || return
 	events_of m
 	expect_eq "events" "$ZM_EVENTS" "$events"
 	wait_until "verify ends" 60 events_after "$events" || return
@@ -285,7 +285,7 @@ zm_test "legs that cannot be read" t_unreadable
 
 t_dest_fails()
 {
-	new_broken_pair scan_rate:4096 && wait_sync m || return
+	new_broken_pair scan_rate:2048 && wait_sync m || return
 	message m verify
 	rest 0.5
 	dm_swap dst "$BROKEN" || return
@@ -306,7 +306,7 @@ zm_test "a destination that fails meanwhile" t_dest_fails
 # The old source is not read any more.
 t_pivots()
 {
-	new_broken_pair scan_rate:4096 && wait_sync m || return
+	new_broken_pair scan_rate:2048 && wait_sync m || return
 	message m verify
 	rest 0.5
 	message m pivot
