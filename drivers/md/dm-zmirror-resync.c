@@ -510,16 +510,22 @@ static bool zm_job_may_ask(const struct zm_job *job)
 	return !job->dest_failed && zm_resync_running(job->zm);
 }
 
+/* How much of a write of @len sectors is enough to learn why it has failed. */
+static u32 zm_ask_len(const struct zm_job *job, sector_t len)
+{
+	return min3(len, (sector_t)job->zm->resync->block_sectors,
+		    (sector_t)(PAGE_SIZE >> SECTOR_SHIFT));
+}
+
 /*
  * dm_io and kcopyd do not tell why a write has failed. So a block of it is written
- * once more, to learn whether the destination has no space left. Returns false if that
- * has succeeded.
+ * once more, to learn whether the destination has no space left: no more than was to be
+ * written, for what is behind is somebody else's. Returns false if that has succeeded.
  */
-static bool zm_ask_dest(struct zm_job *job, struct page *page, sector_t start)
+static bool zm_ask_dest(struct zm_job *job, struct page *page, sector_t start,
+			u32 sectors)
 {
 	struct zmirror *zm = job->zm;
-	u32 sectors = min(zm->resync->block_sectors,
-			  (u32)(PAGE_SIZE >> SECTOR_SHIFT));
 	struct bio_vec bv;
 	struct bio bio;
 	int r;
@@ -540,19 +546,16 @@ static bool zm_ask_dest(struct zm_job *job, struct page *page, sector_t start)
  */
 static void zm_ask_dest_units(struct zm_job *job, unsigned long units)
 {
-	u32 sectors = min(job->zm->resync->block_sectors,
-			  (u32)(PAGE_SIZE >> SECTOR_SHIFT));
 	unsigned int unit;
 
 	for_each_set_bit(unit, &units, job->nr_units) {
 		sector_t start = zm_unit_start(job, unit);
+		u32 sectors = zm_ask_len(job, zm_units_len(job, unit, 1));
 
 		zm_parts_begin(job);
-		zm_read_part(job, job->buffer, start,
-			     min_t(sector_t, sectors, zm_units_len(job, unit, 1)),
-			     BIT(unit));
+		zm_read_part(job, job->buffer, start, sectors, BIT(unit));
 		if (zm_parts_wait(job) ||
-		    zm_ask_dest(job, vmalloc_to_page(job->buffer), start))
+		    zm_ask_dest(job, vmalloc_to_page(job->buffer), start, sectors))
 			break;
 	}
 }
@@ -624,7 +627,8 @@ static void zm_zero_failed(struct zm_job *job, const struct zm_part *part)
 			  part->end, NULL, NULL))
 		return;
 	if (zm_job_may_ask(job))
-		zm_ask_dest(job, ZERO_PAGE(0), part->start);
+		zm_ask_dest(job, ZERO_PAGE(0), part->start,
+			    zm_ask_len(job, part->end - part->start));
 	job->dest_failed = true;
 	job->copied &= ~zm_range_regions(job, part->start, part->end);
 }

@@ -218,6 +218,33 @@ zm_test "a read error of the source stops resync" t_source_read_error
 zm_test "a write error of the source is the user's" t_source_write_error
 zm_test "a mirror with a failed destination goes" t_remove_failed
 zm_test "errors that come and go" t_flakey
+
+# A block of what could not be written is written once more, to learn why. What is behind
+# the mirror is somebody else's.
+t_behind() # BAD_SECTOR SECTORS [the last sector's content: REQUEST]
+{
+	local length=2561 good=$(($1 + $2)) before
+
+	new_leg src && new_leg dst && must fill "$ZM_DEV/src" 65536 &&
+		must fill "$ZM_DEV/dst" 65536 1 0 2 || return
+	[ -z "${3:-}" ] || must io "$ZM_DEV/src" "$3:$(((length - 1) * 512)):512"
+	before=$(behind "$length")
+	dm_swap dst "0 $1 linear ${DISK[dst]} 0;$1 $2 error;$good $((SECTORS - good)) linear ${DISK[dst]} $good" ||
+		return
+	ZM_LENGTH=$length new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused || return
+	rest 0.3	# and so it is not in use, and written in large pieces
+	message m resume
+	expect_failed_dest
+	expect_eq "what is behind the mirror" "$(behind "$length")" "$before"
+}
+
+behind() # SECTOR
+{
+	dd if="${DISK[dst]}" bs=512 skip="$1" count=64 iflag=direct status=none | cksum
+}
+zm_test "what is behind the mirror is left alone when a write fails" t_behind 2280 8
+zm_test "and when zeroes cannot be written" t_behind 2560 1 zeroes
+
 # With a time limit of two seconds, who has to wait waits that long.
 bounded() # WHAT COMMAND...
 {
