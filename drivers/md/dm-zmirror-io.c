@@ -291,6 +291,9 @@ static int zm_source_flush_end(struct zm_io *io, struct bio *bio)
 	struct zmirror *zm = io->zm;
 
 	atomic64_inc(&zm->stats.source_errors);
+	/* A device may tell of it only once: a flush that succeeds later says nothing. */
+	if (zm_leg_failed(bio->bi_status))
+		WRITE_ONCE(zm->source_doubtful, true);
 	if (!READ_ONCE(zm->failover) || !zm_leg_failed(bio->bi_status) ||
 	    zm_dest_failed(zm->regions))
 		return DM_ENDIO_DONE;
@@ -949,7 +952,8 @@ static void zm_source_work(struct work_struct *work)
  * go on, so that they do not wait long for the rest, in zm_take_over().
  *
  * When it is all over the source gets no more. What it has must be stable there before
- * what was not written since is taken for equal, see zm_exchanges().
+ * what was not written since is taken for equal, see zm_exchanges(). A flush of a user's
+ * that is told of as failed after this one, though it was first, is looked at there.
  */
 int zm_io_pivot(struct zmirror *zm)
 {

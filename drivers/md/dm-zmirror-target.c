@@ -272,11 +272,13 @@ static bool zm_same_leg(const struct zm_leg *a, const struct zm_leg *b)
 
 /*
  * Whether the legs have changed places since @old, whose destination has taken over:
- * the old source lacks what is dirty there, and no more, if that is known still.
+ * the old source lacks what is dirty there, and no more, if that is known still. Whoever
+ * adopts from @old finds all its flushes ended.
  */
 static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
 {
-	return ((old->pivoted && old->source_stable) || old->source_lost) &&
+	return ((old->pivoted && old->source_stable &&
+		 !READ_ONCE(old->source_doubtful)) || old->source_lost) &&
 	       zm_same_leg(&old->source, &zm->dest) &&
 	       zm_same_leg(&old->dest, &zm->source);
 }
@@ -293,6 +295,34 @@ static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 	       (zm_exchanges(zm, old) ||
 		(zm_same_leg(&old->source, &zm->source) &&
 		 zm_same_leg(&old->dest, &zm->dest)));
+}
+
+/*
+ * Whether @zm would have an old source back: the destination of @old, whose table that of
+ * @zm replaces, has taken over from it. What is known of it is not what @zm could take over,
+ * as its regions are others.
+ */
+static bool zm_brings_back(const struct zmirror *zm, const struct zmirror *old)
+{
+	const struct zm_leg *source = &zm->source, *before = &old->source;
+
+	return old->regions && old->ti->table != zm->ti->table &&
+	       dm_table_get_md(old->ti->table) == dm_table_get_md(zm->ti->table) &&
+	       (old->source_lost || (old->active && zm_source_gone(old->regions))) &&
+	       source->dev->bdev->bd_dev == before->dev->bdev->bd_dev &&
+	       source->start < before->start + old->ti->len &&
+	       before->start < source->start + zm->ti->len;
+}
+
+/* As long as nothing changes until it is resumed, which looks again. */
+static bool zm_is_old(const struct zmirror *zm)
+{
+	const struct zmirror *old;
+
+	list_for_each_entry(old, &zm_mirrors, list)
+		if (!zm_replaces(zm, old) && zm_brings_back(zm, old))
+			return true;
+	return false;
 }
 
 /*
@@ -384,9 +414,16 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	zm_set_capabilities(zm);
 
 	mutex_lock(&zm_mirrors_lock);
-	list_add(&zm->list, &zm_mirrors);
+	if (zm_is_old(zm)) {
+		ti->error = "The destination had taken over from this source: load the mirror the other way round";
+		r = -EINVAL;
+	} else {
+		list_add(&zm->list, &zm_mirrors);
+	}
 	mutex_unlock(&zm_mirrors_lock);
-	return 0;
+	if (r)
+		zm_destroy(zm);
+	return r;
 }
 
 static void zmirror_dtr(struct dm_target *ti)
@@ -466,6 +503,9 @@ static void zm_sync_work(struct work_struct *work)
 		return;
 	}
 	WRITE_ONCE(zm->retries, 0);
+	/* What could not be read was written anew. Another may have become dirty meanwhile. */
+	if (xchg(&zm->source_failed, false))
+		zm_resync_kick(zm);
 	DMINFO("%s: in sync", dm_table_device_name(zm->ti->table));
 	dm_table_event(zm->ti->table);
 }
@@ -619,6 +659,7 @@ static void zm_adopt_exchanged(struct zmirror *zm)
 	zm->told_in_sync = false;
 	zm->pivoted = false;
 	zm->source_stable = false;
+	zm->source_doubtful = false;
 }
 
 static void zm_take_stats(struct zm_stats *to, struct zm_stats *from)
@@ -665,6 +706,7 @@ static void zm_adopt(struct zmirror *zm, struct zmirror *old)
 	zm->told_in_sync = old->told_in_sync;
 	zm->pivoted = old->pivoted;
 	zm->source_stable = old->source_stable;
+	zm->source_doubtful = old->source_doubtful;
 	if (zm_exchanges(zm, old))
 		zm_adopt_exchanged(zm);
 	zm_take_stats(&zm->stats, &old->stats);
@@ -692,8 +734,13 @@ static int zm_first_resume(struct zmirror *zm)
 	struct zmirror *old;
 
 	list_for_each_entry(old, &zm_mirrors, list) {
-		if (!zm_replaces(zm, old))
+		if (!zm_replaces(zm, old)) {
+			if (zm_brings_back(zm, old)) {
+				zm->lost = true;
+				zm->source_lost = true;
+			}
 			continue;
+		}
 		if (old->active) {
 			/* What is adopted is known, whatever has come before. */
 			zm_adopt(zm, old);

@@ -121,6 +121,7 @@ enum zm_event {
  * @pivot_done: who waits for that
  * @source_stable: what the source was sent before that is stable there; protected by
  *	@message_lock
+ * @source_doubtful: a flush of the source has failed, so that nobody knows what it has
  * @used: when the last request of users came, in jiffies
  * @look: the jiffy of which no further request needs a closer look
  * @gap: mean time from one jiffy with a request to the next, in eighths of a jiffy
@@ -198,6 +199,7 @@ struct zmirror {
 	u32 pivots;
 	bool pivoted;
 	bool source_stable;
+	bool source_doubtful;
 	wait_queue_head_t pivot_done;
 
 	unsigned long used;
@@ -208,7 +210,7 @@ struct zmirror {
 	bool active;
 	bool suspended;
 	bool quiesced;
-	bool source_failed;
+	u32 source_failed;		/* not all machines exchange a byte */
 	bool dest_full;
 	bool told_in_sync;
 	struct mutex message_lock;	/* one message at a time */

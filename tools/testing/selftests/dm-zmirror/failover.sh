@@ -282,6 +282,64 @@ t_hangs()
 }
 zm_test "a source that hangs, within its time limit" t_hangs
 
+sum_of() # DEVICE
+{
+	dd if="$1" bs=1M iflag=direct status=none | cksum
+}
+
+resume_is_refused() # WHAT
+{
+	! dm resume m || wrong "the old source is back, $1"
+	log_read
+	expect_like "the log" "$ZM_LOG_NEW" "had taken over.*load the mirror the other way round"
+}
+
+# Only a table of the same regions knows that the source is old. Any other one would have
+# it copied over what was written since.
+t_other_regions()
+{
+	local before
+
+	new_pair || return
+	zm_line "$SECTORS" "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 256 nosync
+	must_dm load m "$ZM_LINE" && dm_swap src "$BROKEN" noflush || return
+	must io "$ZM_DEV/m" write:0:1048576
+	expect_over
+	dm_swap src "${WELL[src]}" || return
+	before=$(sum_of "$ZM_DEV/dst")
+
+	# One that was loaded before, and resumed twice.
+	must_dm suspend m || return
+	resume_is_refused "of other regions"
+	resume_is_refused "the second time"
+	zm_line "$((SECTORS / 2))" "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128
+	! dm load m "$ZM_LINE" || wrong "it is loaded"
+	zm_line "$SECTORS" "$ZM_DEV/dst" 0 "$ZM_DEV/src" 0 128
+	must_dm load m "$ZM_LINE" && must_dm resume m || return
+	legs_are_equal
+	expect_eq "what is on the destination" "$(sum_of "$ZM_DEV/dst")" "$before"
+}
+zm_test "a table of other regions does not bring the old source back" t_other_regions
+
+# It is not even loaded, and all goes on.
+t_other_length()
+{
+	new_pair || return
+	dm_swap src "$BROKEN" noflush || return
+	must io "$ZM_DEV/m" write:0:65536
+	expect_over
+	zm_line "$((SECTORS - 128))" "$ZM_DEV/src" 128 "$ZM_DEV/dst" 128 128
+	! dm load m "$ZM_LINE" || wrong "it is loaded"
+	log_read
+	expect_like "the log" "$ZM_LOG_NEW" "had taken over from this source" || return
+	must io "$ZM_DEV/m" write:65536:65536
+	reload_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 || return
+	status_of m
+	expect_eq "state" "${ZM_ST[state]}" failed_over
+	expect_equal "$ZM_DEV/m" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+zm_test "nor does one of another length" t_other_length
+
 t_by_message()
 {
 	new_broken_pair && wait_sync m || return

@@ -374,4 +374,28 @@ t_all_dirty()
 }
 zm_test "what the old source may lack is copied" t_all_dirty
 
+# A flush that succeeds later does not tell that of a disk that told of it once.
+t_doubtful()
+{
+	need_target flakey && new_pair || return
+	dm_swap src "0 $SECTORS flakey ${DISK[src]} 0 0 600 1 error_writes" || return
+	must_fail io "$ZM_DEV/m" flush:0:0
+	dm_swap src "${WELL[src]}" || return
+	must io "$ZM_DEV/m" flush:0:0
+	reload_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 || return
+	pivot || return
+	exchange paused
+	status_of m
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" "${ZM_ST[total]}"
+	message m resume
+	wait_sync m || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+
+	# All of it has been copied since.
+	pivot && exchange_back || return
+	status_of m
+	expect_eq "dirty regions, there and back" "${ZM_ST[dirty]}" 0
+}
+zm_test "and what a flush has failed for, before" t_doubtful
+
 zm_run
