@@ -265,7 +265,8 @@ static int zm_set_on_source_error(struct zmirror *zm, const char *value)
 		return -EINVAL;
 	if (skip && zm->regions && zm_unread_alloc(zm->regions))
 		return -ENOMEM;
-	WRITE_ONCE(zm->skip, skip);
+	/* With room for what is left out; pairs with zm_job_lost(). */
+	smp_store_release(&zm->skip, skip);
 	WRITE_ONCE(zm->failover, over);
 	/* Whoever takes the source back relies on it: none comes after this. */
 	if (zm->wq && !over)

@@ -30,7 +30,7 @@ static const char *zm_state(const struct zmirror *zm, u32 dirty)
 {
 	if (zm_source_gone(zm->regions))
 		return READ_ONCE(zm->pivoted) ? "pivoted" : "failed_over";
-	if (zm_dest_failed(zm->regions) || READ_ONCE(zm->source_failed))
+	if (zm_dest_failed(zm->regions) || (dirty && READ_ONCE(zm->source_failed)))
 		return "stopped";
 	if (!dirty)
 		return "in_sync";

@@ -267,10 +267,10 @@ void zm_pace_tick(struct zm_pace *pace, bool in_use)
 
 	if (!READ_ONCE(pace->on))
 		return;
-	now = ktime_get_ns();
 	spin_lock_irq(&pace->lock);
 	if (!pace->on)
 		goto out;
+	now = ktime_get_ns();
 	if (!in_use) {
 		if (pace->window != ZM_WINDOW_FREE)
 			zm_pace_open(pace, ZM_WINDOW_FREE, now);

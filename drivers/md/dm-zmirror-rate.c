@@ -144,9 +144,10 @@ void zm_meter_reset(struct zm_meter *meter, u64 sectors)
 
 void zm_meter_tick(struct zm_meter *meter, u64 sectors)
 {
-	u64 now = ktime_get_ns();
+	u64 now;
 
 	spin_lock_irq(&meter->lock);
+	now = ktime_get_ns();
 	if (now - meter->at[1] >= NSEC_PER_SEC) {
 		meter->at[0] = meter->at[1];
 		meter->sectors[0] = meter->sectors[1];

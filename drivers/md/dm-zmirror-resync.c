@@ -1157,9 +1157,11 @@ static void zm_job_lost(struct zm_job *job)
 	struct zmirror *zm = job->zm;
 
 	atomic64_inc(&zm->stats.source_errors);
-	if (!READ_ONCE(zm->skip)) {
-		WRITE_ONCE(zm->source_failed, true);
-		zm_event(zm, ZM_EVENT_SOURCE_FAILED);
+	/* Pairs with zm_set_on_source_error(). */
+	if (!smp_load_acquire(&zm->skip)) {
+		/* Of those that fail together one tells. */
+		if (!xchg(&zm->source_failed, true))
+			zm_event(zm, ZM_EVENT_SOURCE_FAILED);
 	} else if (zm_copy_unread(zm->regions, &job->op, job->lost)) {
 		zm_event(zm, ZM_EVENT_UNREAD);
 	}
@@ -1489,7 +1491,7 @@ int zm_resync_init(struct zmirror *zm)
 		return r;
 	}
 	rs->wq = alloc_workqueue("zmirror-resync", WQ_UNBOUND | WQ_MEM_RECLAIM,
-				 ZM_MAX_JOBS + 1);
+				 ZM_MAX_JOBS + ZM_OTHER_WORK);
 	if (!rs->wq)
 		return -ENOMEM;
 	zm->event_wq = rs->wq;

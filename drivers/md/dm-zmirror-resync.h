@@ -9,6 +9,7 @@
 
 #define ZM_MIN_JOBS	1U
 #define ZM_MAX_JOBS	256U
+#define ZM_OTHER_WORK	4U	/* beside them: verify, events, in sync, another try */
 #define ZM_DEFAULT_JOBS	16U
 
 #define ZM_MIN_RATE		64U	/* KiB a second */

@@ -336,6 +336,12 @@ static void zm_verify_tell(const struct zm_verify *verify)
 	dm_table_event(zm->ti->table);
 }
 
+static bool zm_verify_is_over(const struct zm_verify *verify)
+{
+	return verify->at >= verify->end || zm_dest_failed(verify->zm->regions) ||
+	       zm_source_gone(verify->zm->regions);
+}
+
 /* A suspend interrupts it, and who stops it ends it himself. */
 static void zm_verify_work(struct work_struct *work)
 {
@@ -351,6 +357,11 @@ static void zm_verify_work(struct work_struct *work)
 	while ((len = zm_verify_piece(verify))) {
 		zm_verify_one(verify, len);
 		cond_resched();
+	}
+	if (!zm_verify_is_over(verify)) {
+		/* Unless whoever suspended it has thought better of it, a resume does this. */
+		zm_verify_kick(verify->zm);
+		return;
 	}
 	if (zm_verify_runs(verify) && xchg(&verify->running, false))
 		zm_verify_tell(verify);

@@ -245,6 +245,24 @@ behind() # SECTOR
 zm_test "what is behind the mirror is left alone when a write fails" t_behind 2280 8
 zm_test "and when zeroes cannot be written" t_behind 2560 1 zeroes
 
+# What could not be read is written anew, and there is no reason to stand still any more.
+t_source_rewritten()
+{
+	new_broken_pair nosync paused || return
+	message m mark dirty 7
+	dm_swap src "0 1000 linear ${DISK[src]} 0;1000 8 error;1008 31760 linear ${DISK[src]} 1008" ||
+		return
+	message m resume
+	wait_state m stopped || return
+	dm_swap src "${WELL[src]}" || return
+	must io "$ZM_DEV/m" write:458752:65536
+	wait_state m in_sync || return
+	wait_until "the source is well" 10 status_is m health AA
+	message m mark dirty 0-255
+	legs_are_equal
+}
+zm_test "a region that could not be read is written anew" t_source_rewritten
+
 # With a time limit of two seconds, who has to wait waits that long.
 bounded() # WHAT COMMAND...
 {
