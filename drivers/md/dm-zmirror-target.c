@@ -415,7 +415,7 @@ static int zmirror_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 
 	mutex_lock(&zm_mirrors_lock);
 	if (zm_is_old(zm)) {
-		ti->error = "The destination had taken over from this source: load the mirror the other way round";
+		ti->error = "Destination had taken over from this source: exchange the legs";
 		r = -EINVAL;
 	} else {
 		list_add(&zm->list, &zm_mirrors);

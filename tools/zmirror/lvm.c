@@ -25,6 +25,13 @@
 /* LVM is not to touch a device: it changes metadata, and that is all. */
 #define METADATA_ONLY	"--config", "global/activation=0"
 
+/* What it says is to be understood, whatever lvm.conf has it look like. */
+#define PLAIN		"--reportformat", "basic", "--config", \
+			"report{prefixes=0 columns_as_rows=0 binary_values_as_numeric=0} " \
+			"log{prefix=\"\" command_names=0 report_command_log=0}"
+
+#define SKIPPED		"skip activation"	/* of the field lv_skip_activation */
+
 extern char **environ;
 
 /*
@@ -213,6 +220,9 @@ int zm_lvm_parse(const char *line, struct zm_lv *lv)
 	line = take_names(line, lv);
 	if (!line)
 		return ZM_FAILED;
+	lv->skipped = !strncmp(line, SKIPPED, strlen(SKIPPED));
+	line += strcspn(line, "/\n");
+	line += *line == '/';
 	if (*line && *line != '\n' && strncmp(line, "none", 4))
 		return zm_error(ZM_REFUSED, "the group %s is shared with other machines, which may have its volumes active",
 				lv->vg);
@@ -255,7 +265,7 @@ static int activated_as(const struct zm_dev *dev, struct zm_lv *lv)
 static int ask_group(const char *vg, const char *select, const char *fields, char **answer)
 {
 	const char *const words[] = {
-		"lvm", "lvs", "--noheadings", "--separator", "/", "-o", fields,
+		"lvm", "lvs", PLAIN, "--noheadings", "--separator", "/", "-o", fields,
 		"--select", select, vg, NULL
 	};
 
@@ -294,7 +304,8 @@ static int find_volume(const struct zm_dev *dev, bool shared, struct zm_lv *lv)
 	if (!zm_lvm_uuid(dev, uuid))
 		return zm_error(ZM_REFUSED, "%s is no volume of LVM's, which --lvm is for",
 				dev->name);
-	code = ask_lvs(dev, uuid, "vg_name,lv_name,vg_lock_type", &answer);
+	code = ask_lvs(dev, uuid, "vg_name,lv_name,lv_skip_activation,vg_lock_type",
+		       &answer);
 	if (code)
 		return code;
 	lv->uuid = zm_strdup(uuid);
@@ -311,7 +322,7 @@ static bool is_taken(const char *vg, const char *name)
 {
 	char *select = zm_printf("lv_name=%s", name);
 	const char *const words[] = {
-		"lvm", "lvs", "--all", "--noheadings", "-o", "lv_name",
+		"lvm", "lvs", PLAIN, "--all", "--noheadings", "-o", "lv_name",
 		"--select", select, vg, NULL
 	};
 	char *answer = NULL;
@@ -380,6 +391,8 @@ int zm_lvm_keep_pool(const struct zm_dev *dev)
 			code = activate_pool(vg, pool);
 		if (!code && *pool && !zm_options.dry_run && !is_active(vg, pool))
 			code = refuse_pool(vg, pool);
+	} else if (*vg) {
+		code = zm_error(ZM_FAILED, "what lvs says is not understood: \"%s\"", vg);
 	}
 	free(answer);
 	return code;
@@ -446,6 +459,9 @@ static int look(const struct zm_dev *source, const struct zm_dev *dest,
 		code = find_volume(dest, false, &move->dest);
 	if (code)
 		return code;
+	/* One that has its new name is skipped by a command of ours: the other one tells. */
+	move->skipped = is_old_name(&move->source) ? move->dest.skipped :
+						      move->source.skipped;
 	move->same_group = !strcmp(move->source.vg, move->dest.vg);
 	move->old_name = zm_printf("%s" OLD_SUFFIX, move->source.active);
 	return ZM_OK;
@@ -471,6 +487,9 @@ void zm_lvm_tell(const struct zm_lvm_move *move)
 
 	printf("LVM, when it is in sync: %s/%s gets the name %s, and is activated by hand only\n",
 	       source->vg, source->active, move->old_name);
+	if (dest->skipped != move->skipped)
+		printf("  %s/%s is activated %s, as that was\n", dest->vg, dest->active,
+		       move->skipped ? "by hand only" : "by itself");
 	if (move->same_group)
 		printf("  %s/%s gets the name %s\n", dest->vg, dest->active,
 		       source->active);
@@ -515,15 +534,17 @@ static int rename_volume(const char *point, struct zm_lv *lv, const char *name)
 	return code;
 }
 
-static int skip_activation(const char *point, const struct zm_lv *lv, const char *yes)
+static int skip_activation(const char *point, struct zm_lv *lv, bool skip)
 {
 	char *name = zm_printf("%s/%s", lv->vg, lv->name);
 	const char *const words[] = {
-		"lvm", "lvchange", METADATA_ONLY, "--setactivationskip", yes,
-		name, NULL
+		"lvm", "lvchange", METADATA_ONLY, "--setactivationskip",
+		skip ? "y" : "n", name, NULL
 	};
 	int code = change(point, words);
 
+	if (!code)
+		lv->skipped = skip;
 	free(name);
 	return code;
 }
@@ -532,7 +553,8 @@ static int skip_activation(const char *point, const struct zm_lv *lv, const char
  * The mirror is in sync, and a write is done when both legs have it. So it does not matter
  * whether a power cut comes before or after one of these: either volume has all. The old
  * one makes way first, for its name; between the two nobody has it, and a machine that
- * boots then lacks the volume but no data.
+ * boots then lacks the volume but no data. Before all, the new one is activated as the old
+ * one was, by itself or by hand only; that is all the same as long as it has another name.
  *
  * When the device has gone on with the new volume, the old one is behind: then there is
  * no way back, and what fails is left for the same command to finish.
@@ -541,10 +563,12 @@ int zm_lvm_exchange(struct zm_lvm_move *move, bool moved)
 {
 	int code = ZM_OK;
 
-	if (!source_is_done(move))
+	if (move->dest.skipped != move->skipped)
+		code = skip_activation("lvm.keep", &move->dest, move->skipped);
+	if (!code && !source_is_done(move))
 		code = rename_volume("lvm.source", &move->source, move->old_name);
 	if (!code)
-		code = skip_activation("lvm.skip", &move->source, "y");
+		code = skip_activation("lvm.skip", &move->source, true);
 	if (!code && !dest_is_done(move))
 		code = rename_volume("lvm.dest", &move->dest, move->source.active);
 	if (code && moved)
@@ -562,7 +586,7 @@ int zm_lvm_undo(struct zm_lvm_move *move)
 	if (move->same_group && !strcmp(move->dest.name, move->source.active))
 		code = rename_volume("lvm.undo", &move->dest, move->dest.active);
 	if (!code && source_is_done(move)) {
-		code = skip_activation("lvm.undo", &move->source, "n");
+		code = skip_activation("lvm.undo", &move->source, move->skipped);
 		if (!code)
 			code = rename_volume("lvm.undo", &move->source,
 					     move->source.active);

@@ -21,12 +21,14 @@
  * @name: in the metadata, now
  * @uuid: as LVM writes it
  * @active: the name by which its device went when it was activated
+ * @skipped: it is activated by hand only
  */
 struct zm_lv {
 	char *vg;
 	char *name;
 	char *uuid;
 	char *active;
+	bool skipped;
 };
 
 /**
@@ -35,12 +37,14 @@ struct zm_lv {
  * @dest: the new one
  * @old_name: that the old one gets, beside the one that it has been activated with
  * @same_group: the new one takes the old one's name
+ * @skipped: the old one was activated by hand only, and so is the new one
  */
 struct zm_lvm_move {
 	struct zm_lv source;
 	struct zm_lv dest;
 	char *old_name;
 	bool same_group;
+	bool skipped;
 };
 
 /**
@@ -54,8 +58,8 @@ bool zm_lvm_uuid(const struct zm_dev *dev, char *uuid);
 
 /**
  * zm_lvm_parse - take a line of "lvs" apart
- * @line: "group/volume/lock type"
- * @lv: its group and name are set
+ * @line: "group/volume/skip activation/lock type"
+ * @lv: its group and name are set, and whether it is skipped
  *
  * Return: ZM_OK; or, having told why, ZM_REFUSED when other machines may have the group,
  * ZM_FAILED when the line is not understood.

@@ -338,7 +338,7 @@ static void test_lvm_uuid(void **state)
 	assert_false(zm_lvm_uuid(&dev, uuid));
 }
 
-static void check_lvs(const char *line, int code)
+static void check_lvs(const char *line, int code, bool skipped)
 {
 	struct zm_lv lv = { 0 };
 
@@ -346,6 +346,7 @@ static void check_lvs(const char *line, int code)
 	if (!code) {
 		assert_string_equal(lv.vg, "vg-1");
 		assert_string_equal(lv.name, "data");
+		assert_int_equal(lv.skipped, skipped);
 	}
 	free(lv.vg);
 	free(lv.name);
@@ -354,14 +355,16 @@ static void check_lvs(const char *line, int code)
 static void test_lvs(void **state)
 {
 	(void)state;
-	check_lvs("  vg-1/data/\n", ZM_OK);
-	check_lvs("vg-1/data/none\n", ZM_OK);
-	check_lvs("  vg-1/data/sanlock\n", ZM_REFUSED);
-	check_lvs("", ZM_FAILED);
-	check_lvs("\n", ZM_FAILED);
-	check_lvs("  vg-1\n", ZM_FAILED);
-	check_lvs("  vg-1/data\n", ZM_FAILED);
-	check_lvs("  /data/none\n", ZM_FAILED);
+	check_lvs("  vg-1/data//\n", ZM_OK, false);
+	check_lvs("vg-1/data//none\n", ZM_OK, false);
+	check_lvs("vg-1/data/skip activation/none\n", ZM_OK, true);
+	check_lvs("  vg-1/data//sanlock\n", ZM_REFUSED, false);
+	check_lvs("  vg-1/data/skip activation/dlm\n", ZM_REFUSED, true);
+	check_lvs("", ZM_FAILED, false);
+	check_lvs("\n", ZM_FAILED, false);
+	check_lvs("  vg-1\n", ZM_FAILED, false);
+	check_lvs("  vg-1/data\n", ZM_FAILED, false);
+	check_lvs("  /data//none\n", ZM_FAILED, false);
 }
 
 /*

@@ -658,6 +658,54 @@ for point in lvm.source.done ${ZM_LESS:-pivot.message.done pivot.resume.done}; d
 		zm_test "killed at $point, LVM knows in the end" t_names_on "$point"
 done
 
+# LVM as others may have configured it: what it says looks different.
+odd_lvm() # COMMAND...
+{
+	local odd=$ZM_DIR/odd
+
+	run mkdir -p "$odd"
+	{
+		cat "$LVM_SYSTEM_DIR/lvm.conf"
+		echo 'report { output_format = "json" prefixes = 1 binary_values_as_numeric = 1 }'
+		echo 'log { command_names = 1 prefix = "> " report_command_log = 1 }'
+	} > "$odd/lvm.conf"
+	LVM_SYSTEM_DIR=$odd "$@"
+	rm -r "${odd:?}"
+}
+
+expect_skipped() # VOLUME SKIPPED WHEN
+{
+	expect_eq "whether $1 is activated by hand only, $3" \
+		"$(lv_is "$GROUP" "$1" lv_skip_activation)" "$2"
+}
+
+# The new volume is activated as the old one was, whatever it was before.
+t_skipped()
+{
+	new_volumes || return
+	run lvm lvchange -q -ky "$GROUP/b"
+	ends_with 0 "setactivationskip n $GROUP/b.*lvrename .* a a_old" \
+		--dry-run migrate --lvm "$A" "$B"
+	odd_lvm quietly migrate --lvm "$GROUP/a" "$GROUP/b"
+	expect_skipped a "" "migrated"
+	expect_skipped a_old skipactivation "migrated"
+}
+zm_test "a volume that was activated by hand only takes the place of one that was not" \
+	t_skipped
+
+t_skipped_back()
+{
+	new_volumes || return
+	run lvm lvchange -q -ky "$GROUP/a"
+	die_at lvm.skip.done migrate --lvm "$GROUP/a" "$GROUP/b"
+	expect_skipped b skipactivation "killed"
+	odd_lvm quietly cancel "$A"
+	expect_skipped a skipactivation "cancelled"
+	quietly migrate --lvm "$GROUP/a" "$GROUP/b"
+	expect_skipped a skipactivation "migrated"
+}
+[ -n "${ZM_LESS:-}" ] || zm_test "and the other way round" t_skipped_back
+
 all_volumes() # their names and UUIDs, without blanks
 {
 	lvm lvs --noheadings --separator = -o lv_name,lv_uuid "$GROUP" 2> /dev/null |
