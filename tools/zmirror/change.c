@@ -180,6 +180,11 @@ int zm_source_check(const struct zm_dev *dev, const struct zm_table *table)
 		return zm_error(ZM_REFUSED, "%s is suspended", dev->name);
 	if (!dev->live || !table->nr)
 		return zm_error(ZM_REFUSED, "%s has no table", dev->name);
+	if (zm_is_origin(dev)) {
+		zm_error(ZM_REFUSED, "%s is a part of a mirror that zmirror has made", dev->name);
+		zm_hint("mirror what is on it, or under it");
+		return ZM_REFUSED;
+	}
 	for (i = 0; i < table->nr; i++) {
 		if (key_is_gone(&table->targets[i])) {
 			zm_error(ZM_REFUSED, "the key of %s is in the kernel's keyring, where nobody else finds it",
@@ -280,9 +285,14 @@ static int remove_origin(const struct zm_dev *origin)
  * A resume that fails in the kernel leaves the device suspended, on the table it had. What
  * is left behind stays then, so that who finishes later knows what there was.
  */
-static int check_runs(const struct zm_dev *dev, const struct zm_dev *origin)
+int zm_check_runs(const struct zm_dev *dev)
 {
-	if (!dev->suspended || !origin->name[0])
+	struct zm_dev now = *dev;
+	int tries = 20;
+
+	while (now.suspended && tries-- && !zm_dm_lookup_dev(dev->dev, &now))
+		usleep(100000);
+	if (!now.suspended)
 		return ZM_OK;
 	zm_error(ZM_REFUSED, "%s is suspended: what is read and written there waits", dev->name);
 	zm_hint("if nobody is at work on it: %s%s%sdmsetup resume %s; and then the same again",
@@ -297,7 +307,7 @@ int zm_clean_up(const struct zm_dev *dev)
 	int code = zm_origin_find(dev, &origin);
 
 	if (!code)
-		code = check_runs(dev, &origin);
+		code = origin.name[0] ? zm_check_runs(dev) : ZM_OK;
 	if (!code)
 		code = drop_loaded(dev, &origin);
 	if (code || !origin.name[0])

@@ -76,6 +76,18 @@ int zm_source_check(const struct zm_dev *dev, const struct zm_table *table);
 int zm_origin_find(const struct zm_dev *dev, struct zm_dev *origin);
 
 /**
+ * zm_check_runs - refuse to work on a device that is suspended
+ * @dev: a device
+ *
+ * To put another table in place resumes it, which is the business of whoever has
+ * suspended it. One that does so for a moment, to take a snapshot for one, is waited for,
+ * for 2 seconds.
+ *
+ * Return: ZM_OK; or ZM_REFUSED, having told what can be done.
+ */
+int zm_check_runs(const struct zm_dev *dev);
+
+/**
  * zm_clean_up - remove what a command that was killed has left behind
  * @dev: a device that is no mirror
  *

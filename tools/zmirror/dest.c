@@ -790,13 +790,13 @@ static int sample_some(int fd, char *buffer, uint64_t bytes, uint64_t *where)
 	return r;
 }
 
-int zm_dest_sample(const struct zm_dest *dest, uint64_t *where)
+int zm_dest_sample(const struct zm_dest *dest, uint64_t sectors, uint64_t *where)
 {
 	int fd = open(dest->path, O_RDONLY | O_DIRECT | O_CLOEXEC), r = -1;
 	void *buffer = NULL;
 
 	if (fd >= 0 && !posix_memalign(&buffer, 4096, END_BYTES))
-		r = sample_some(fd, buffer, dest->sectors * SECTOR, where);
+		r = sample_some(fd, buffer, sectors * SECTOR, where);
 	if (r < 0)
 		zm_error(ZM_FAILED, "cannot read samples of %s: %s", dest->path,
 			 strerror(errno));

@@ -114,14 +114,15 @@ bool zm_dest_still_zero(const struct zm_dest *dest);
 /**
  * zm_dest_sample - read blocks of a destination that is promised to be zero
  * @dest: a destination
+ * @sectors: how much of it is to be mirrored to
  * @where: where data was found, in bytes
  *
- * Reads both ends, and blocks at random places, with O_DIRECT.
+ * Reads both ends of that, and blocks at random places, with O_DIRECT.
  *
  * Return: 1 when all were zero, 0 when data was found, -1 when it cannot be read
  * (having told why).
  */
-int zm_dest_sample(const struct zm_dest *dest, uint64_t *where);
+int zm_dest_sample(const struct zm_dest *dest, uint64_t sectors, uint64_t *where);
 
 /**
  * zm_dest_check - whether a source can be mirrored to it

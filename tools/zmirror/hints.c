@@ -308,6 +308,7 @@ struct pool {
 	char *metadata;
 	uint64_t chunk;
 	int mark;
+	char root[24];		/* of our snapshot */
 };
 
 static int find_pool(dev_t number, struct pool *pool)
@@ -429,9 +430,8 @@ static int drop_left(const struct pool *pool)
 	return ZM_FAILED;
 }
 
-static int take_snapshot(const struct pool *pool)
+static int take_snapshot(struct pool *pool)
 {
-	char root[24];
 	int code = drop_left(pool);
 
 	if (!code)
@@ -444,12 +444,28 @@ static int take_snapshot(const struct pool *pool)
 		return code;
 	}
 	zm_fault("start.reserve");
-	code = held_root(pool, root);
+	code = held_root(pool, pool->root);
 	if (!code)
-		code = set_mark(pool, root);
+		code = set_mark(pool, pool->root);
 	if (code)
 		release_snapshot(pool);
 	return code;
+}
+
+/*
+ * Once somebody else has released it, its blocks are used anew, and what was read of them
+ * may be anything. What the pool holds then is not ours.
+ */
+static int check_held(const struct pool *pool)
+{
+	char root[24];
+	int code = held_root(pool, root);
+
+	if (code || !strcmp(root, pool->root))
+		return code;
+	set_mark(pool, "");
+	return zm_error(ZM_FAILED, "the snapshot of the metadata of %s was released by somebody else while it was read",
+			pool->name);
 }
 
 /* The caller holds signals back, or the snapshot might be left. */
@@ -472,7 +488,10 @@ int zm_hints_pool(const struct zm_table *table, struct zm_ranges *zero)
 	if (!code) {
 		zm_fault("start.snapshot");
 		code = read_mapped(pool.metadata, id, pool.chunk, &mapped);
-		release_snapshot(&pool);
+		if (check_held(&pool))
+			code = ZM_FAILED;
+		else
+			release_snapshot(&pool);
 	}
 	if (!code)
 		zm_ranges_invert(&mapped, zm_table_sectors(table), zero);

@@ -661,6 +661,20 @@ int zm_lvm_find_begun(const struct zm_mirror *mirror, struct zm_lvm_move *move)
 	return code;
 }
 
+void zm_lvm_warn_of_name(const struct zm_dev *dev)
+{
+	struct zm_lv lv = { 0 };
+	char uuid[40];
+
+	if (zm_lvm_uuid(dev, uuid) && !find_volume(dev, true, &lv) && is_old_name(&lv)) {
+		zm_hint("to LVM it is %s/%s, which is activated by hand only: a migrate that was not finished has called it so",
+			lv.vg, lv.name);
+		zm_hint("what has its name is behind: see lvs %s; rename them with lvrename, and lvchange --setactivationskip n %s/%s",
+			lv.vg, lv.vg, lv.name);
+	}
+	free_volume(&lv);
+}
+
 void zm_lvm_free(struct zm_lvm_move *move)
 {
 	free_volume(&move->source);

@@ -141,6 +141,15 @@ int zm_lvm_refuse_moved(const struct zm_dev *source, const struct zm_dev *to);
  */
 int zm_lvm_find_begun(const struct zm_mirror *mirror, struct zm_lvm_move *move);
 
+/**
+ * zm_lvm_warn_of_name - tell that a volume which is on its own place has its old name
+ * @dev: the volume's device; nothing is told of what is none
+ *
+ * So it is when a migrate was killed after it had changed names, and then something else
+ * put an end to the mirror, such as LVM when it resizes the volume.
+ */
+void zm_lvm_warn_of_name(const struct zm_dev *dev);
+
 void zm_lvm_free(struct zm_lvm_move *move);
 
 #endif

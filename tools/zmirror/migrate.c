@@ -294,6 +294,7 @@ int zm_cmd_migrate(int argc, char **argv)
 		{ 0 }
 	};
 	struct zm_start start = { 0 };
+	struct zm_dev dev;
 	bool lvm = false;
 	int option, code = ZM_OK;
 
@@ -311,6 +312,12 @@ int zm_cmd_migrate(int argc, char **argv)
 		return zm_error(ZM_USAGE, "migrate takes a device and a destination");
 	start.name = argv[optind];
 	start.dest = argv[optind + 1];
+
+	/* A link by what is on a device may lead to the destination once it has that, too. */
+	code = zm_dm_find(start.name, &dev);
+	if (code)
+		return code;
+	start.name = dev.name;
 	if (lvm)
 		return migrate_lvm(&start);
 	code = warn_of_owner(&start);

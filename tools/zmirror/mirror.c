@@ -245,6 +245,14 @@ void zm_origin_uuid(const struct zm_dev *dev, char *uuid)
 	}
 }
 
+bool zm_is_origin(const struct zm_dev *dev)
+{
+	size_t len = strlen(dev->uuid), suffix = strlen(ZM_ORIGIN_SUFFIX);
+
+	return !strncmp(dev->uuid, ZM_ORIGIN_PREFIX, strlen(ZM_ORIGIN_PREFIX)) ||
+	       (len > suffix && !strcmp(dev->uuid + len - suffix, ZM_ORIGIN_SUFFIX));
+}
+
 int zm_origin_name(const struct zm_dev *dev, char *name)
 {
 	size_t len = strlen(dev->name);

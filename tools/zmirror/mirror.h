@@ -101,6 +101,9 @@ struct zm_mirror {
  */
 void zm_origin_uuid(const struct zm_dev *dev, char *uuid);
 
+/** zm_is_origin - whether a device is the private one of another, by its UUID */
+bool zm_is_origin(const struct zm_dev *dev);
+
 /**
  * zm_origin_name - name of the private device of a mirrored device
  * @dev: the mirrored device

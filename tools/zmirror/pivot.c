@@ -166,6 +166,8 @@ static int finish_other(const char *name, const struct zm_dev *dev, enum place w
 		code = tell_place(&left, left.place == wanted && wanted != ON_ELSE);
 	if (!code && alone && left.place == ON_OTHER && !zm_options.dry_run)
 		warn_of_owner(&left.dev, left.number);
+	if (!code && left.place == ON_SOURCE)
+		zm_lvm_warn_of_name(&left.dev);
 	free(left.name);
 	return code;
 }
@@ -227,6 +229,9 @@ static int settle(struct zm_mirror *mirror)
 	int tries = 100, code;
 
 	if (zm_has_pivoted(mirror) || !strstr(mirror->features, "copy_mode:"))
+		return ZM_OK;
+	/* One that stands still gets nowhere by that. */
+	if (!is_in_sync(mirror) && strcmp(mirror->status.state, "resync") != 0)
 		return ZM_OK;
 	zm_plan_message(&plan, "pivot.sync", mirror->dev.name, "set copy_mode sync");
 	code = zm_plan_run(&plan, NULL);
@@ -442,6 +447,9 @@ static int pivot_locked(struct zm_mirror *mirror, bool keep, bool revert,
 		return refuse_changed(mirror->dev.name);
 	if (keep && !revert && has_changed_places(mirror))
 		return ZM_OK;
+	code = zm_check_runs(&mirror->dev);
+	if (code)
+		return code;
 	zm_hold_signals();
 	code = settle(mirror);
 	if (!code)
@@ -627,6 +635,9 @@ static int cancel(struct zm_mirror *mirror)
 
 	if (zm_has_pivoted(mirror))
 		return refuse_cancel(mirror);
+	code = zm_check_runs(&mirror->dev);
+	if (code)
+		return code;
 	code = source_table(mirror, &table);
 	if (!code)
 		code = zm_lvm_find_begun(mirror, &move);

@@ -420,7 +420,7 @@ static int believe_promise(struct job *job)
 		zm_hint("leave --dest-is-zero out; or lvchange --zero y of the pool, for a new volume");
 		return ZM_REFUSED;
 	}
-	r = zm_dest_sample(&job->dest, &where);
+	r = zm_dest_sample(&job->dest, job->sectors, &where);
 	if (r < 0)
 		return ZM_FAILED;
 	if (!r) {

@@ -349,6 +349,16 @@ t_exchanged_fails()
 }
 zm_test "an old source that fails is a destination that fails" t_exchanged_fails
 
+copies_all()
+{
+	exchange paused
+	status_of m
+	expect_eq "dirty regions" "${ZM_ST[dirty]}" "${ZM_ST[total]}"
+	message m resume
+	wait_sync m || return
+	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+}
+
 # Without a pivot the legs that change places are new ones; so they are when the old
 # source may have lost what it was sent.
 t_all_dirty()
@@ -365,12 +375,7 @@ t_all_dirty()
 		return
 	pivot || return
 	dm_swap src "${WELL[src]}" || return
-	exchange paused
-	status_of m
-	expect_eq "dirty regions" "${ZM_ST[dirty]}" "${ZM_ST[total]}"
-	message m resume
-	wait_sync m || return
-	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+	copies_all
 }
 zm_test "what the old source may lack is copied" t_all_dirty
 
@@ -384,12 +389,7 @@ t_doubtful()
 	must io "$ZM_DEV/m" flush:0:0
 	reload_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 || return
 	pivot || return
-	exchange paused
-	status_of m
-	expect_eq "dirty regions" "${ZM_ST[dirty]}" "${ZM_ST[total]}"
-	message m resume
-	wait_sync m || return
-	expect_equal "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 "$SECTORS"
+	copies_all || return
 
 	# All of it has been copied since.
 	pivot && exchange_back || return

@@ -357,8 +357,28 @@ t_suspended()
 	works "resumed"
 	ends_with 0 "on its source alone; what was left behind is removed" cancel "$DEVICE"
 	expect_alone_on "$HERE" "resumed"
+
+	# Nor is it resumed under the hands of whoever has suspended it.
+	mirror || return
+	must_dm suspend d
+	ends_with 4 "is suspended.*dmsetup resume $DEVICE" pivot "$DEVICE"
+	ends_with 4 "is suspended.*dmsetup resume $DEVICE" cancel "$DEVICE"
+	dm info d
+	expect_like "the device" "$ZM_ANSWER" suspended
+	{ rest 0.5; dmsetup resume "$DEVICE"; } &
+	quietly cancel "$DEVICE"
+	wait $!
+	expect_alone_on "$HERE" "cancelled"
 }
 zm_test "a device that is suspended" t_suspended
+
+t_private()
+{
+	mirror || return
+	ends_with 4 "is a part of a mirror" start "$DEVICE-zorigin" "$ZM_DEV/spare"
+	quietly cancel "$DEVICE"
+}
+zm_test "the device that zmirror has made for itself" t_private
 
 is_async() # NAME
 {
@@ -379,10 +399,18 @@ t_mode()
 	quietly wait --timeout 60 "$DEVICE"
 	fails_at pivot.message pivot "$DEVICE"
 	expect "it is not in async mode, failed" is_async d
+
+	# One that stands still stays so.
 	quietly pause "$DEVICE"
-	# More than users could write whole until it is interrupted.
 	message d mark dirty 0-$((SECTORS / 128 - 1))
 	wait_until "it is out of sync" 20 state_is paused
+	die_at pivot.sync:fail pivot "$DEVICE"
+	expect_eq "the exit code of a pivot when it is paused" $? 5
+
+	# More than users could write whole until it is interrupted.
+	message d set rate 64
+	message d resume
+	message d mark dirty 0-$((SECTORS / 128 - 1))
 	"$ZMIRROR" pivot "$DEVICE" > "$ZM_DIR/said" 2>&1 &
 	pid=$!
 	wait_until "it is in sync mode" 5 is_sync d
@@ -564,6 +592,25 @@ t_held()
 	dump_told
 }
 
+# What is read after that may be anything.
+t_released()
+{
+	local pool
+
+	new_volumes || return
+	pool=$(lv_name "$GROUP" pool)-tpool
+	new_script thin_dump "dmsetup message $pool 0 release_metadata_snap" || return
+	PATH=$ZM_DIR/bin:$PATH quietly start "$GROUP/a" "$GROUP/b"
+	expect_like "what is told" "$ZM_SAID" "was released by somebody else.*all of the source is read"
+	quietly wait --timeout 60 "$GROUP/a"
+	expect_like "what was read" "$("$ZMIRROR" status --line "$GROUP/a")" \
+		" read_bytes=(3355443[2-9]|335544[4-9]|33554[5-9]|3355[5-9]|335[6-9]|33[6-9]|3[4-9])"
+	quietly cancel "$GROUP/a"
+	held_root
+	expect_eq "the snapshot" "$HELD" -
+}
+[ -n "${ZM_LESS:-}" ] || zm_test "a snapshot that somebody else releases" t_released
+
 # Ctrl-Z is kept from thin_dump, for which zmirror waits, and Ctrl-C is not.
 dump_told()
 {
@@ -705,6 +752,18 @@ t_skipped_back()
 	expect_skipped a skipactivation "migrated"
 }
 [ -n "${ZM_LESS:-}" ] || zm_test "and the other way round" t_skipped_back
+
+# Something else has put an end to the mirror after names were changed.
+t_names_left()
+{
+	new_volumes || return
+	die_at lvm.dest.done migrate --lvm "$GROUP/a" "$GROUP/b"
+	expect_eq "the exit code, killed" $? 137
+	run dmsetup load "$(lv_name "$GROUP" a)" --table "$(dmsetup table "$(lv_name "$GROUP" a)-zorigin")"
+	run dmsetup resume "$(lv_name "$GROUP" a)"
+	ends_with 0 "what has its name is behind: see lvs $GROUP" cancel "$A"
+}
+[ -n "${ZM_LESS:-}" ] || zm_test "names that are left when the mirror is gone" t_names_left
 
 all_volumes() # their names and UUIDs, without blanks
 {

@@ -367,6 +367,20 @@ t_promise()
 }
 zm_test "a promise is sampled before it is believed" t_promise
 
+# It is about as much as is mirrored to.
+t_promise_larger()
+{
+	local here there large
+
+	new_legs && new_loop large "${SECTORS}K" || return
+	must io "$large" write:$((SECTORS * 512 - 4096)):4096 write:$((SECTORS * 1024 - 4096)):4096
+	refused 4 "not zero" start --dest-is-zero "$ZM_ID-d" "$large"
+	must io "$large" zeroes:$((SECTORS * 512 - 4096)):4096
+	quietly start --dest-is-zero "$ZM_ID-d" "$large"
+	quietly cancel "$ZM_ID-d"
+}
+zm_test "of a larger destination as much as is mirrored to" t_promise_larger
+
 # What start says of a destination; the mirror copies what is not zero, and is given up.
 told() # DESTINATION REGEX [OPTION]
 {
