@@ -291,11 +291,12 @@ static int zm_source_flush_end(struct zm_io *io, struct bio *bio)
 	struct zmirror *zm = io->zm;
 
 	atomic64_inc(&zm->stats.source_errors);
+	if (!zm_leg_failed(bio->bi_status))
+		return DM_ENDIO_DONE;
+
 	/* A device may tell of it only once: a flush that succeeds later says nothing. */
-	if (zm_leg_failed(bio->bi_status))
-		WRITE_ONCE(zm->source_doubtful, true);
-	if (!READ_ONCE(zm->failover) || !zm_leg_failed(bio->bi_status) ||
-	    zm_dest_failed(zm->regions))
+	WRITE_ONCE(zm->source_doubtful, true);
+	if (!READ_ONCE(zm->failover) || zm_dest_failed(zm->regions))
 		return DM_ENDIO_DONE;
 	zm_hold(io, bio);
 	return DM_ENDIO_INCOMPLETE;

@@ -123,14 +123,15 @@ static sector_t zm_leg_on_disk(const struct zm_leg *leg)
 	return get_start_sect(leg->dev->bdev) + leg->start;
 }
 
-static bool zm_legs_overlap(const struct zmirror *zm)
+/* Whether a leg of @zm and one of @other have sectors in common. */
+static bool zm_legs_overlap(const struct zmirror *zm, const struct zm_leg *leg,
+			    const struct zmirror *other,
+			    const struct zm_leg *other_leg)
 {
-	sector_t source = zm_leg_on_disk(&zm->source);
-	sector_t dest = zm_leg_on_disk(&zm->dest);
-	sector_t len = zm->ti->len;
+	sector_t a = zm_leg_on_disk(leg), b = zm_leg_on_disk(other_leg);
 
-	return zm->source.dev->bdev->bd_disk == zm->dest.dev->bdev->bd_disk &&
-	       source < dest + len && dest < source + len;
+	return leg->dev->bdev->bd_disk == other_leg->dev->bdev->bd_disk &&
+	       a < b + other->ti->len && b < a + zm->ti->len;
 }
 
 u32 zm_block_sectors(const struct zmirror *zm)
@@ -190,7 +191,7 @@ static int zm_parse_legs(struct zmirror *zm, struct dm_arg_set *as)
 	r = zm_open_leg(ti, as, &zm->dest, &zm_dest_errors);
 	if (r)
 		return r;
-	if (zm_legs_overlap(zm)) {
+	if (zm_legs_overlap(zm, &zm->source, zm, &zm->dest)) {
 		ti->error = "Source and destination overlap";
 		return -EINVAL;
 	}
@@ -283,12 +284,17 @@ static bool zm_exchanges(const struct zmirror *zm, const struct zmirror *old)
 	       zm_same_leg(&old->dest, &zm->source);
 }
 
+/* Whether they are of one device, and @old has regions that nobody has taken over. */
+static bool zm_is_before(const struct zmirror *zm, const struct zmirror *old)
+{
+	return old->regions && dm_table_get_md(old->ti->table) ==
+			       dm_table_get_md(zm->ti->table);
+}
+
 /* Whether @zm goes on with what is known of @old, if its table replaces that of @old. */
 static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
 {
-	return old != zm && old->regions &&
-	       dm_table_get_md(old->ti->table) ==
-	       dm_table_get_md(zm->ti->table) &&
+	return old != zm && zm_is_before(zm, old) &&
 	       old->ti->begin == zm->ti->begin &&
 	       old->ti->len == zm->ti->len &&
 	       old->region_sectors == zm->region_sectors &&
@@ -304,14 +310,9 @@ static bool zm_replaces(const struct zmirror *zm, const struct zmirror *old)
  */
 static bool zm_brings_back(const struct zmirror *zm, const struct zmirror *old)
 {
-	const struct zm_leg *source = &zm->source, *before = &old->source;
-
-	return old->regions && old->ti->table != zm->ti->table &&
-	       dm_table_get_md(old->ti->table) == dm_table_get_md(zm->ti->table) &&
+	return old->ti->table != zm->ti->table && zm_is_before(zm, old) &&
 	       (old->source_lost || (old->active && zm_source_gone(old->regions))) &&
-	       source->dev->bdev->bd_dev == before->dev->bdev->bd_dev &&
-	       source->start < before->start + old->ti->len &&
-	       before->start < source->start + zm->ti->len;
+	       zm_legs_overlap(zm, &zm->source, old, &old->source);
 }
 
 /* As long as nothing changes until it is resumed, which looks again. */
@@ -733,14 +734,13 @@ static int zm_first_resume(struct zmirror *zm)
 {
 	struct zmirror *old;
 
+	if (zm_is_old(zm)) {
+		zm->lost = true;
+		zm->source_lost = true;
+	}
 	list_for_each_entry(old, &zm_mirrors, list) {
-		if (!zm_replaces(zm, old)) {
-			if (zm_brings_back(zm, old)) {
-				zm->lost = true;
-				zm->source_lost = true;
-			}
+		if (!zm_replaces(zm, old))
 			continue;
-		}
 		if (old->active) {
 			/* What is adopted is known, whatever has come before. */
 			zm_adopt(zm, old);

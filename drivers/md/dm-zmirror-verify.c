@@ -262,6 +262,13 @@ static sector_t zm_compare(struct zm_verify *verify, sector_t start,
 	return len;
 }
 
+/* Once the destination has failed or taken over there is nothing to compare. */
+static bool zm_verify_is_over(const struct zm_verify *verify)
+{
+	return verify->at >= verify->end || zm_dest_failed(verify->zm->regions) ||
+	       zm_source_gone(verify->zm->regions);
+}
+
 /*
  * The next piece: of regions that are clean all, or of one that is clean. Regions
  * that are not are passed over. Its length is a part of a region, or several
@@ -274,10 +281,7 @@ static sector_t zm_verify_piece(struct zm_verify *verify)
 	struct zm_op op;
 	sector_t next;
 
-	while (verify->at < verify->end && zm_verify_runs(verify)) {
-		/* Once the destination has taken over there is nothing to compare. */
-		if (zm_dest_failed(zm->regions) || zm_source_gone(zm->regions))
-			return 0;
+	while (!zm_verify_is_over(verify) && zm_verify_runs(verify)) {
 		op.start = verify->at;
 		op.end = min(round_down(op.start, most) + most, verify->end);
 		if (zm_read_dest(zm->regions, &op))
@@ -334,12 +338,6 @@ static void zm_verify_tell(const struct zm_verify *verify)
 	       verify->mismatch, verify->last - verify->first,
 	       verify->unverified);
 	dm_table_event(zm->ti->table);
-}
-
-static bool zm_verify_is_over(const struct zm_verify *verify)
-{
-	return verify->at >= verify->end || zm_dest_failed(verify->zm->regions) ||
-	       zm_source_gone(verify->zm->regions);
 }
 
 /* A suspend interrupts it, and who stops it ends it himself. */

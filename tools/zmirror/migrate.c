@@ -249,18 +249,16 @@ static int check_unmoved(const struct zm_start *start, const struct zm_dev *dev)
 }
 
 /* What cannot be done while the volume is in use is said before the start. */
-static int migrate_lvm(const struct zm_start *start)
+static int migrate_lvm(const struct zm_start *start, const struct zm_dev *dev)
 {
 	struct zm_lvm_move move;
-	struct zm_dev dev, dest;
-	int code = zm_dm_find(start->name, &dev);
+	struct zm_dev dest;
+	int code = zm_dm_find(start->dest, &dest);
 
 	if (!code)
-		code = zm_dm_find(start->dest, &dest);
+		code = check_unmoved(start, dev);
 	if (!code)
-		code = check_unmoved(start, &dev);
-	if (!code)
-		code = zm_lvm_look(&dev, &dest, &move);
+		code = zm_lvm_look(dev, &dest, &move);
 	if (code)
 		return code;
 	if (!zm_options.dry_run)
@@ -270,20 +268,14 @@ static int migrate_lvm(const struct zm_start *start)
 	return code;
 }
 
-static int warn_of_owner(const struct zm_start *start)
+static void warn_of_owner(const struct zm_dev *dev)
 {
-	struct zm_dev dev;
-	int code = zm_dm_find(start->name, &dev);
-
-	if (code)
-		return code;
-	if (zm_is_cryptsetup(&dev))
+	if (zm_is_cryptsetup(dev))
 		zm_hint("cryptsetup will not know where %s is, and would open the old place with old data the next time: see /etc/crypttab",
-			start->name);
-	if (zm_lvm_is_volume(&dev))
+			dev->name);
+	if (zm_lvm_is_volume(dev))
 		zm_hint("LVM will not know where %s is, and would activate the old place with old data the next time: see --lvm",
-			start->name);
-	return ZM_OK;
+			dev->name);
 }
 
 int zm_cmd_migrate(int argc, char **argv)
@@ -319,7 +311,7 @@ int zm_cmd_migrate(int argc, char **argv)
 		return code;
 	start.name = dev.name;
 	if (lvm)
-		return migrate_lvm(&start);
-	code = warn_of_owner(&start);
-	return code ? code : migrate(&start, NULL);
+		return migrate_lvm(&start, &dev);
+	warn_of_owner(&dev);
+	return migrate(&start, NULL);
 }

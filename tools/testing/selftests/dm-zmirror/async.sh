@@ -219,8 +219,7 @@ zm_test "auto: in sync, however much is written" t_auto_converges
 t_auto_left_out()
 {
 	new_broken_pair copy_mode:auto on_source_error:skip paused || return
-	dm_swap src "0 1000 linear ${DISK[src]} 0;1000 8 error;1008 31760 linear ${DISK[src]} 1008" ||
-		return
+	bad_sectors src 1000 8 || return
 	message m resume
 	wait_state m degraded || return
 	message m resume

@@ -867,9 +867,23 @@ new_broken_pair() # FEATURE...
 	new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 "$@"
 }
 
+# Some sectors of a leg can be neither read nor written.
+bad_sectors() # LEG FIRST NUMBER
+{
+	local disk=${DISK[$1]} behind=$(($2 + $3))
+
+	dm_swap "$1" "0 $2 linear $disk 0;$2 $3 error;$behind $((SECTORS - behind)) linear $disk $behind"
+}
+
 mend() # LEG
 {
 	dm_swap "$1" "${WELL[$1]}" && message m resume
+}
+
+# What a device has, as a whole.
+sum_of() # DEVICE
+{
+	dd if="$1" bs=1M iflag=direct status=none | cksum
 }
 
 legs_are_equal()

@@ -223,14 +223,13 @@ zm_test "errors that come and go" t_flakey
 # the mirror is somebody else's.
 t_behind() # BAD_SECTOR SECTORS [the last sector's content: REQUEST]
 {
-	local length=2561 good=$(($1 + $2)) before
+	local length=2561 before
 
 	new_leg src && new_leg dst && must fill "$ZM_DEV/src" 65536 &&
 		must fill "$ZM_DEV/dst" 65536 1 0 2 || return
 	[ -z "${3:-}" ] || must io "$ZM_DEV/src" "$3:$(((length - 1) * 512)):512"
 	before=$(behind "$length")
-	dm_swap dst "0 $1 linear ${DISK[dst]} 0;$1 $2 error;$good $((SECTORS - good)) linear ${DISK[dst]} $good" ||
-		return
+	bad_sectors dst "$1" "$2" || return
 	ZM_LENGTH=$length new_mirror m "$ZM_DEV/src" 0 "$ZM_DEV/dst" 0 128 paused || return
 	rest 0.3	# and so it is not in use, and written in large pieces
 	message m resume
@@ -250,8 +249,7 @@ t_source_rewritten()
 {
 	new_broken_pair nosync paused || return
 	message m mark dirty 7
-	dm_swap src "0 1000 linear ${DISK[src]} 0;1000 8 error;1008 31760 linear ${DISK[src]} 1008" ||
-		return
+	bad_sectors src 1000 8 || return
 	message m resume
 	wait_state m stopped || return
 	dm_swap src "${WELL[src]}" || return

@@ -282,11 +282,6 @@ t_hangs()
 }
 zm_test "a source that hangs, within its time limit" t_hangs
 
-sum_of() # DEVICE
-{
-	dd if="$1" bs=1M iflag=direct status=none | cksum
-}
-
 resume_is_refused() # WHAT
 {
 	! dm resume m || wrong "the old source is back, $1"

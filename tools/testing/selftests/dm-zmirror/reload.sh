@@ -196,11 +196,6 @@ zm_test "dest_zeroed is not believed after a neighbour has failed" t_neighbour d
 zm_test "nosync is not believed after a neighbour has failed" t_neighbour nosync again
 zm_test "nor in a table without the neighbour" t_neighbour nosync load
 
-sum_of() # DEVICE
-{
-	dd if="$1" bs=1M iflag=direct status=none | cksum
-}
-
 # Nor is it known any more that the source is old, which must not be copied.
 t_neighbour_over()
 {

@@ -431,13 +431,6 @@ t_async()
 }
 zm_test "migrate in async mode, while others write" t_async
 
-stops_at() # POINT VERB [WORD...], in the background; its number is in PID
-{
-	ZMIRROR_FAULT=$1:stop "$ZMIRROR" "${@:2}" > "$ZM_DIR/said" 2>&1 &
-	PID=$!
-	wait_until "the command has stopped at $1" 20 has_stopped "$PID"
-}
-
 # It was in sync when the command looked, and is not when async mode ends.
 t_settle()
 {
@@ -446,14 +439,14 @@ t_settle()
 	new_loop here 1M && new_loop there 1M && new_dm s "0 2048 linear $here 0" || return
 	quietly start --set copy_mode:async "$ZM_ID-s" "$there" || return
 	quietly wait --timeout 60 "$ZM_ID-s"
-	stops_at pivot.sync pivot "$ZM_ID-s"
+	stop_at pivot.sync pivot "$ZM_ID-s"
 	message s pause
 	message s mark dirty 0-15
-	kill -CONT "$PID"
+	kill -CONT "$ZM_PID"
 	wait_until "it is in sync mode" 5 is_sync s
 	sleep 0.5
 	message s resume
-	finish "$PID" 20 pivot
+	finish "$ZM_PID" 20 pivot
 	expect_eq "the table" "$(table_of s)" "0 2048 linear $(numbers_of "$there") 0"
 }
 zm_test "pivot looks again when async mode has ended" t_settle
@@ -499,17 +492,17 @@ t_failover()
 	quietly wait --timeout 60 "$ZM_ID-f"
 	fails_at cancel.load cancel "$ZM_ID-f"
 	expect_like "the table" "$(table_of f)" " on_source_error:failover"
-	stops_at cancel.load cancel "$ZM_ID-f"
+	stop_at cancel.load cancel "$ZM_ID-f"
 	[[ $(table_of f) != *failover* ]] || wrong "it may fail over"
-	kill -CONT "$PID"
-	finish "$PID" 20 cancel
+	kill -CONT "$ZM_PID"
+	finish "$ZM_PID" 20 cancel
 	quietly start --force --set on_source_error:failover "$ZM_ID-f" "$there"
 	quietly wait --timeout 60 "$ZM_ID-f"
-	stops_at cancel.stop cancel "$ZM_ID-f"
+	stop_at cancel.stop cancel "$ZM_ID-f"
 	dm_swap u "0 2048 error"
 	must io "$ZM_DEV/f" write:0:65536
-	kill -CONT "$PID"
-	wait "$PID"
+	kill -CONT "$ZM_PID"
+	wait "$ZM_PID"
 	expect_eq "the exit code" $? 4
 	expect_like "what it says" "$(cat "$ZM_DIR/said")" "has gone on with ${there##*/}"
 	quietly pivot "$ZM_ID-f"

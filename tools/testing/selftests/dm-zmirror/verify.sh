@@ -263,8 +263,7 @@ zm_test "suspended, taken over, stopped, removed" t_interrupted
 t_unreadable()
 {
 	new_broken_pair && wait_sync m || return
-	dm_swap dst "0 1000 linear ${DISK[dst]} 0;1000 8 error;1008 31760 linear ${DISK[dst]} 1008" ||
-		return
+	bad_sectors dst 1000 8 || return
 	verify || return
 	expect_eq "mismatches" "${ZM_ST[mismatch]}" 1
 	expect_eq "regions not compared" "${ZM_ST[unverified]}" 0
@@ -274,8 +273,7 @@ t_unreadable()
 	expect_eq "health" "${ZM_ST[health]}" AA
 
 	dm_swap dst "${WELL[dst]}" || return
-	dm_swap src "0 1000 linear ${DISK[src]} 0;1000 8 error;1008 31760 linear ${DISK[src]} 1008" ||
-		return
+	bad_sectors src 1000 8 || return
 	verify || return
 	expect_eq "mismatches" "${ZM_ST[mismatch]}" 0
 	expect_eq "regions not compared" "${ZM_ST[unverified]}" 1
